@@ -1,0 +1,193 @@
+// Package bus is the only code that speaks NATS: it names the streams, buckets and subjects, publishes and pulls
+// calls, keeps attempt records and dead letters, shares the functions' state, and carries the small signals (wake,
+// activity) between the services. Each service opens one Bus of its own.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrQueueFull says that the function has as many calls queued as it may have.
+	ErrQueueFull = errors.New("the function's queue is full")
+	// ErrStorageFull says that the stream has no room for any call.
+	ErrStorageFull = errors.New("the queue's storage is full")
+	// ErrTooLarge says that a message is above the limit of the server.
+	ErrTooLarge = errors.New("the message is too large")
+	// ErrUnavailable says that NATS did not answer in time; the operation may be repeated.
+	ErrUnavailable = errors.New("NATS is not available")
+)
+
+// Limits of waiting for NATS.
+const (
+	requestTimeout = 5 * time.Second
+	reconnectWait  = 100 * time.Millisecond
+	pingInterval   = 10 * time.Second
+)
+
+// Config is what a Bus needs to know.
+type Config struct {
+	URL string `name:"nats" default:"nats://127.0.0.1:4222" help:"Address of the NATS server, or several with commas between."`
+	// Replicas of streams and buckets.
+	Replicas int      `name:"stream-replicas" default:"1" help:"Servers that keep a copy of each stream: 1, 3 or 5."`
+	Settings Settings `embed:""`
+
+	// Name of the connection, as monitoring of the server shows it.
+	Name string `kong:"-"`
+	// Notify is told of lost and regained connections; nil means nobody is.
+	Notify func(event string, err error) `kong:"-"`
+}
+
+// Settings are those that hold wherever the server is. The services of one installation must agree on them.
+type Settings struct {
+	Prefix string `default:"sluice" help:"First word of every subject, stream and bucket, so that installations can share a NATS cluster."`
+	// QueueLimit is how many calls of one function may be queued.
+	QueueLimit int64 `default:"100000" help:"Calls that may be queued for one function; more are answered with 429."`
+	// StorageLimit is in bytes; 0 leaves it to the server.
+	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together; 0 means as many as the server has."`
+	// PublishPatience bounds how long a publish is repeated while NATS does not answer.
+	PublishPatience time.Duration `default:"10s" help:"How long a call waits for the queue to accept it before its caller gets 503."`
+}
+
+// Bus is one connection to NATS and what Sluice does over it. All its methods may be called from any goroutine.
+type Bus struct {
+	Names
+	config Config
+	conn   *nats.Conn
+	js     jetstream.JetStream
+	// created is the creation time of the calls stream in Unix milliseconds, 0 while unknown.
+	created atomic.Int64
+	// calls is the handle of the calls stream, nil until it is first used.
+	calls atomic.Pointer[jetstream.Stream]
+
+	mu         sync.Mutex
+	reconnects map[chan struct{}]struct{} // guarded by mu
+}
+
+// Connect opens the connection. It does not wait for the server: a Bus whose server is away reconnects for ever, and
+// its operations fail with ErrUnavailable meanwhile.
+func Connect(config Config) (*Bus, error) {
+	b := &Bus{Names: Names{Prefix: config.Settings.Prefix}, config: config, reconnects: map[chan struct{}]struct{}{}}
+	conn, err := nats.Connect(config.URL,
+		nats.Name(config.Name),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait/2, reconnectWait),
+		// A publish while disconnected must fail at once: it is repeated with its own patience, not from a buffer.
+		nats.ReconnectBufSize(-1),
+		nats.Timeout(2*time.Second),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(func(*nats.Conn) { b.reconnected() }),
+		nats.ReconnectHandler(func(*nats.Conn) { b.reconnected() }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.notify("disconnected", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.notify("error", err) }),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", config.URL, err)
+	}
+	js, err := jetstream.New(conn,
+		jetstream.WithDefaultTimeout(requestTimeout),
+		jetstream.WithPublishAsyncTimeout(publishTimeout),
+		jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	b.conn, b.js = conn, js
+	return b, nil
+}
+
+// Close flushes what was published, within a second, and closes the connection.
+func (b *Bus) Close() {
+	_ = b.conn.FlushTimeout(time.Second) // a server that is away has nothing to flush to
+	b.conn.Close()
+}
+
+// Connected reports whether the connection stands, as an error that says what it is doing if not.
+func (b *Bus) Connected() error {
+	if status := b.conn.Status(); status != nats.CONNECTED {
+		return fmt.Errorf("%w: connection to %s is %s", ErrUnavailable, b.config.URL, status)
+	}
+	return nil
+}
+
+// MaxBody is the number of bytes that the body of one call may have, 0 while the server has not been reached.
+func (b *Bus) MaxBody() int64 { return max(0, b.maxCallSize()-maxCallHeader) }
+
+// maxCallSize leaves room on a dead letter for what is said about it, so that every call that is accepted can also be
+// given up whole.
+func (b *Bus) maxCallSize() int64 { return max(0, b.conn.MaxPayload()-maxDeadHeader) }
+
+const (
+	maxCallHeader = 64 << 10
+	maxDeadHeader = 32 << 10
+)
+
+// Reconnects returns a channel that gets a value after each (re)connection, and the function that ends that. Values
+// that are not read are dropped but one.
+func (b *Bus) Reconnects() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	b.mu.Lock()
+	b.reconnects[ch] = struct{}{}
+	b.mu.Unlock()
+	return ch, func() {
+		b.mu.Lock()
+		delete(b.reconnects, ch)
+		b.mu.Unlock()
+	}
+}
+
+func (b *Bus) reconnected() {
+	b.notify("connected", nil)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for ch := range b.reconnects {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (b *Bus) notify(event string, err error) {
+	if b.config.Notify != nil {
+		b.config.Notify(event, err)
+	}
+}
+
+// retry repeats do with a growing pause until it succeeds, fails for good or ctx ends. It is for work that must be done before a
+// service can start or settle: the server may be away for as long as it likes.
+func retry(ctx context.Context, do func(context.Context) error) error {
+	const longest = time.Second
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, longest) {
+		err := do(ctx)
+		if err == nil || permanent(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// permanent reports whether repeating an operation cannot help.
+func permanent(err error) bool {
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrStorageFull) || errors.Is(err, errTooOld) {
+		return true
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 408 && api.Code != 429
+}

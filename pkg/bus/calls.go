@@ -1,0 +1,133 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+const (
+	// publishTimeout bounds one attempt to publish: longer than a server's usual answer, shorter than the patience, so that a
+	// change of the stream's leader is bridged by a second attempt.
+	publishTimeout = 4 * time.Second
+	// maxPendingPublishes bounds the publishes of one Bus that wait for their ack.
+	maxPendingPublishes = 16_384
+)
+
+// PublishCall queues a call and returns its id once the server has acknowledged it. While the server is away it repeats the
+// publish with the same Nats-Msg-Id for PublishPatience or until ctx ends, so a call is never stored twice. Errors
+// wrap ErrQueueFull, ErrStorageFull, ErrTooLarge or ErrUnavailable.
+func (b *Bus) PublishCall(ctx context.Context, call Call) (id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.config.Settings.PublishPatience)
+	defer cancel()
+	ack, err := b.publish(ctx, b.encode(call), nuid.Next())
+	if err != nil {
+		return "", fmt.Errorf("queue a call of %s: %w", call.Function, err)
+	}
+	return b.callID(ack.Sequence), nil
+}
+
+func (b *Bus) callID(sequence uint64) string { return formatCallID(b.created.Load(), sequence) }
+
+// publish sends a message until the server has acknowledged it, always with the same id.
+func (b *Bus) publish(ctx context.Context, msg *nats.Msg, id string) (ack *jetstream.PubAck, err error) {
+	msg.Header[jetstream.MsgIDHeader] = []string{id}
+	err = retry(ctx, func(ctx context.Context) error {
+		ack, err = b.publishOnce(ctx, msg)
+		return err
+	})
+	return ack, err
+}
+
+func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return nil, publishError(err)
+	}
+	select {
+	case ack := <-future.Ok():
+		return ack, nil
+	case err := <-future.Err():
+		return nil, publishError(err)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// publishError names the refusals that a caller must tell apart. The server has one code for all limits of a
+// stream (10077), so its words decide which one it was.
+func publishError(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch {
+	case strings.Contains(api.Description, "maximum messages per subject"):
+		return fmt.Errorf("%w: %w", ErrQueueFull, err)
+	case strings.Contains(api.Description, "maximum bytes"), strings.Contains(api.Description, "resource limits exceeded"),
+		strings.Contains(api.Description, "insufficient"):
+		return fmt.Errorf("%w: %w", ErrStorageFull, err)
+	case strings.Contains(api.Description, "message size exceeds"):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return err
+}
+
+// Depths returns how many calls each function has in its queue, in flight or waiting for a retry; functions without any
+// are left out.
+func (b *Bus) Depths(ctx context.Context) (map[string]uint64, error) {
+	return b.depths(ctx, b.AllCalls())
+}
+
+// Depth is the same for one function.
+func (b *Bus) Depth(ctx context.Context, function string) (uint64, error) {
+	depths, err := b.depths(ctx, b.CallSubject(function))
+	return depths[function], err
+}
+
+func (b *Bus) depths(ctx context.Context, subjects string) (map[string]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.callsStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subjects))
+	if err != nil {
+		return nil, fmt.Errorf("read the queues' depths: %w", err)
+	}
+	depths := make(map[string]uint64, len(info.State.Subjects))
+	for subject, count := range info.State.Subjects {
+		if function, ok := b.FunctionOf(subject); ok {
+			depths[function] = count
+		}
+	}
+	return depths, nil
+}
+
+// Oldest returns when the oldest queued call of the function was accepted; ok is false when there is none.
+func (b *Bus) Oldest(ctx context.Context, function string) (accepted time.Time, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.callsStream(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	msg, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(b.CallSubject(function)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read the oldest call of %s: %w", function, err)
+	}
+	return msg.Time, true, nil
+}

@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// maxDeadAnswer bounds what a dead letter keeps of the last answer, in bytes before its encoding.
+const maxDeadAnswer = 8 << 10
+
+// Death says why a call was given up.
+type Death struct {
+	// Reason is one of a few words, fit for a metric.
+	Reason string
+	// Detail is a sentence.
+	Detail   string
+	At       time.Time
+	Attempts int
+	// Status and Answer are those of the last attempt, if there was an answer.
+	Status int
+	Answer []byte
+}
+
+// Bury stores the call as a dead letter, whole, and returns its place in the dead letters' stream. It repeats until
+// ctx ends; the same call is stored once. The call itself stays queued: the caller acknowledges it afterwards.
+func (b *Bus) Bury(ctx context.Context, d *Delivery, death Death) (sequence uint64, err error) {
+	msg := &nats.Msg{Subject: b.DeadSubject(d.Call.Function), Header: deadHeader(d, death), Data: d.message.Data}
+	ack, err := b.publish(ctx, msg, "dead-"+d.ID)
+	if err != nil {
+		return 0, fmt.Errorf("store the dead letter of call %s: %w", d.ID, err)
+	}
+	return ack.Sequence, nil
+}
+
+func deadHeader(d *Delivery, death Death) nats.Header {
+	header := nats.Header{}
+	maps.Copy(header, d.message.Header)
+	maps.DeleteFunc(header, func(name string, _ []string) bool { return hasPrefixFold(name, "Nats-") })
+	set := func(name, value string) { header[name] = []string{value} }
+	set(HeaderDeadReason, death.Reason)
+	set(HeaderDeadDetail, death.Detail)
+	set(HeaderDeadAt, death.At.UTC().Format(time.RFC3339Nano))
+	set(HeaderDeadAttempts, strconv.Itoa(death.Attempts))
+	set(HeaderDeadCallID, d.ID)
+	set(HeaderDeadAccepted, d.Accepted.UTC().Format(time.RFC3339Nano))
+	if death.Status != 0 {
+		set(HeaderDeadLastStatus, strconv.Itoa(death.Status))
+		set(HeaderDeadLastAnswer, base64.StdEncoding.EncodeToString(death.Answer[:min(len(death.Answer), maxDeadAnswer)]))
+	}
+	return header
+}
+
+// ShowDead is the command that shows a dead letter to a person.
+func (b *Bus) ShowDead(sequence uint64) string {
+	return fmt.Sprintf("nats stream get %s %d", b.DeadStream(), sequence)
+}

@@ -1,0 +1,125 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ackTimeout bounds one wait for the confirmation of an ack. The ack of an old delivery is only confirmed once its
+// consumer has delivered the call again, so it is short and repeated.
+const ackTimeout = 2 * time.Second
+
+// Delivery is one call as the server has delivered it.
+type Delivery struct {
+	bus *Bus
+	// Call is the request; Err says what is wrong with it if it is none (it wraps ErrBadMessage).
+	Call Call
+	Err  error
+	// ID is the call's id, the same on every delivery.
+	ID string
+	// Sequence is the call's place in the stream.
+	Sequence uint64
+	// Accepted is when the stream stored the call.
+	Accepted time.Time
+
+	message *nats.Msg
+	// handle is the newest ack subject of the call.
+	handle atomic.Pointer[string]
+}
+
+func newDelivery(bus *Bus, msg *nats.Msg) (*Delivery, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read the metadata of a delivery: %w", err)
+	}
+	d := &Delivery{
+		bus:      bus,
+		ID:       bus.callID(meta.Sequence.Stream),
+		Sequence: meta.Sequence.Stream,
+		Accepted: meta.Timestamp,
+		message:  msg,
+	}
+	d.Call, d.Err = bus.decode(msg)
+	d.handle.Store(&msg.Reply)
+	return d, nil
+}
+
+// Replace makes the ack handle of a later delivery of the same call the one that counts.
+func (d *Delivery) Replace(later *Delivery) { d.handle.Store(later.handle.Load()) }
+
+// Done takes the call out of the queue for good. It returns when the server has confirmed that, repeating with
+// the newest handle until ctx ends.
+func (d *Delivery) Done(ctx context.Context) error {
+	err := retry(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		_, err := d.bus.conn.RequestWithContext(ctx, *d.handle.Load(), []byte("+ACK"))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("acknowledge call %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// Again asks for another delivery after the delay. It is not confirmed: if it is lost the call comes back after the ack wait.
+func (d *Delivery) Again(delay time.Duration) error {
+	body := strconv.AppendInt([]byte(`-NAK {"delay": `), delay.Nanoseconds(), 10)
+	if err := d.bus.conn.Publish(*d.handle.Load(), append(body, '}')); err != nil {
+		return fmt.Errorf("hand back call %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// InProgress tells the server that the call is still being worked on; see ProgressInterval.
+func (d *Delivery) InProgress() error {
+	if err := d.bus.conn.Publish(*d.handle.Load(), []byte("+WPI")); err != nil {
+		return fmt.Errorf("report progress of call %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// Fetch takes up to count calls of a function that nobody dispatches, waiting briefly for them.
+func (b *Bus) Fetch(ctx context.Context, function string, count int) ([]*Delivery, error) {
+	consumer := &Consumer{bus: b, function: function}
+	durable, err := b.js.CreateOrUpdateConsumer(ctx, b.CallsStream(), consumer.config())
+	if err != nil {
+		return nil, fmt.Errorf("make the consumer of %s: %w", function, err)
+	}
+	batch, err := durable.Fetch(count, jetstream.FetchMaxWait(time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("fetch calls of %s: %w", function, err)
+	}
+	var deliveries []*Delivery
+	for msg := range batch.Messages() {
+		raw := &nats.Msg{Subject: msg.Subject(), Reply: msg.Reply(), Header: nats.Header(msg.Headers()), Data: msg.Data(), Sub: &nats.Subscription{}}
+		if delivery, err := newDelivery(b, raw); err == nil {
+			deliveries = append(deliveries, delivery)
+		}
+	}
+	if err := batch.Error(); err != nil && len(deliveries) == 0 {
+		return nil, fmt.Errorf("fetch calls of %s: %w", function, err)
+	}
+	return deliveries, nil
+}
+
+// Pending returns how many calls of the function wait at its consumer without having been delivered; 0 if it has none.
+func (b *Bus) Pending(ctx context.Context, function string) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	consumer, err := b.js.Consumer(ctx, b.CallsStream(), function)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at the consumer of %s: %w", function, err)
+	}
+	return consumer.CachedInfo().NumPending, nil
+}

@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrBadMessage says that a message cannot be turned into a call.
+var ErrBadMessage = errors.New("the message is not a valid call")
+
+// Call is one asynchronous request for a function.
+type Call struct {
+	Function string
+	Method   string
+	// Path is the escaped path below the function, as the caller sent it; it starts with a slash.
+	Path string
+	// Query is the raw query without its question mark.
+	Query  string
+	Header http.Header
+	Body   []byte
+}
+
+// encode turns a call into a message. No header of the caller keeps a name that NATS or Sluice would act on.
+func (n Names) encode(call Call) *nats.Msg {
+	header := make(nats.Header, len(call.Header)+4)
+	for name, values := range call.Header {
+		switch {
+		case hasPrefixFold(name, "Nats-"):
+			header[HeaderEscape+name] = values
+		case !hasPrefixFold(name, "Sluice-"):
+			header[name] = values
+		}
+	}
+	header[HeaderMethod] = []string{call.Method}
+	if call.Path != "" && call.Path != "/" {
+		header[HeaderPath] = []string{call.Path}
+	}
+	if call.Query != "" {
+		header[HeaderQuery] = []string{call.Query}
+	}
+	return &nats.Msg{Subject: n.CallSubject(call.Function), Header: header, Data: call.Body}
+}
+
+// decode is the inverse of encode; it also takes what other NATS clients publish. The error wraps ErrBadMessage.
+func (n Names) decode(msg *nats.Msg) (Call, error) {
+	function, ok := n.FunctionOf(msg.Subject)
+	if !ok {
+		return Call{}, fmt.Errorf("%w: subject %q is no call subject", ErrBadMessage, msg.Subject)
+	}
+	call := Call{Function: function, Method: http.MethodPost, Path: "/", Header: http.Header{}, Body: msg.Data}
+	if brokenHeader(msg) {
+		return call, fmt.Errorf("%w: its header block cannot be read", ErrBadMessage)
+	}
+	for name, values := range msg.Header {
+		if err := call.take(name, values); err != nil {
+			return call, err
+		}
+	}
+	return call, nil
+}
+
+// take adds one header of the message to the call.
+func (c *Call) take(name string, values []string) error {
+	canonical := textproto.CanonicalMIMEHeaderKey(name)
+	switch {
+	case canonical == HeaderMethod:
+		c.Method = first(values)
+		return check(validToken(c.Method), HeaderMethod, c.Method, "an HTTP method")
+	case canonical == HeaderPath:
+		c.Path = first(values)
+		return check(strings.HasPrefix(c.Path, "/") && printable(c.Path) && !strings.ContainsAny(c.Path, "?#"), HeaderPath, c.Path, "a path that starts with /, escaped")
+	case canonical == HeaderQuery:
+		c.Query = first(values)
+		return check(printable(c.Query) && !strings.Contains(c.Query, "#"), HeaderQuery, c.Query, "an escaped query without ?")
+	case hasPrefixFold(name, HeaderEscape):
+		canonical = textproto.CanonicalMIMEHeaderKey(name[len(HeaderEscape):])
+	case hasPrefixFold(name, "Nats-"), hasPrefixFold(name, "Sluice-"):
+		return nil
+	}
+	if err := check(validToken(canonical), "header name", canonical, "an HTTP token (RFC 9110 §5.1)"); err != nil {
+		return err
+	}
+	for _, value := range values {
+		if err := check(validValue(value), "header "+canonical, value, "an HTTP field value (RFC 9110 §5.5)"); err != nil {
+			return err
+		}
+	}
+	c.Header[canonical] = append(c.Header[canonical], values...)
+	return nil
+}
+
+// brokenHeader reports whether the message came with a header block that the client library could not parse: it drops
+// such a block and passes the message on, whose size still counts it.
+func brokenHeader(msg *nats.Msg) bool {
+	return msg.Header == nil && msg.Size() > len(msg.Subject)+len(msg.Reply)+len(msg.Data)
+}
+
+func check(ok bool, field, value, want string) error {
+	if ok {
+		return nil
+	}
+	const longest = 100
+	if len(value) > longest {
+		value = value[:longest] + "…"
+	}
+	return fmt.Errorf("%w: %s %q is not %s", ErrBadMessage, field, value, want)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// printable reports whether s has neither spaces nor control or non-ASCII bytes, so that it can stand in a request line.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func validToken(s string) bool {
+	const separators = "()<>@,;:\\\"/[]?={}"
+	return s != "" && printable(s) && !strings.ContainsAny(s, separators)
+}
+
+func validValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

@@ -1,0 +1,72 @@
+package bus
+
+import "strings"
+
+// Names builds every subject, stream, bucket and header name of one installation. Nothing else in Sluice spells one.
+type Names struct {
+	// Prefix keeps installations that share a NATS cluster apart.
+	Prefix string
+}
+
+// CallSubject is where calls of the function are published, by anyone.
+func (n Names) CallSubject(function string) string { return n.Prefix + ".call." + function }
+
+// AllCalls matches the call subjects of all functions.
+func (n Names) AllCalls() string { return n.Prefix + ".call.*" }
+
+// FunctionOf is the inverse of CallSubject; ok is false for any other subject.
+func (n Names) FunctionOf(subject string) (function string, ok bool) {
+	return strings.CutPrefix(subject, n.Prefix+".call.")
+}
+
+// CallsStream is the work queue of all calls.
+func (n Names) CallsStream() string { return n.Prefix + "-calls" }
+
+// DeadSubject is where calls of the function go that were given up.
+func (n Names) DeadSubject(function string) string { return n.Prefix + ".dead." + function }
+
+// AllDead matches the dead letters of all functions.
+func (n Names) AllDead() string { return n.Prefix + ".dead.*" }
+
+// DeadStream keeps the calls that were given up.
+func (n Names) DeadStream() string { return n.Prefix + "-dead" }
+
+// FunctionsBucket has one key for each function: its function.State.
+func (n Names) FunctionsBucket() string { return n.Prefix + "-functions" }
+
+// AttemptsBucket has one key for each call that waits for a further attempt.
+func (n Names) AttemptsBucket() string { return n.Prefix + "-attempts" }
+
+// WakeSubject asks the scaler to start the function.
+func (n Names) WakeSubject(function string) string { return n.Prefix + ".wake." + function }
+
+// AllWakes matches the wake subjects of all functions.
+func (n Names) AllWakes() string { return n.Prefix + ".wake.*" }
+
+// ActivitySubject carries what gateways and dispatchers have in flight.
+func (n Names) ActivitySubject() string { return n.Prefix + ".activity" }
+
+// RevisionSubject carries the newest revision of the functions bucket, so that a reader that is behind notices.
+func (n Names) RevisionSubject() string { return n.Prefix + ".revision" }
+
+// Headers of a message on a call subject. Every other header that is neither Nats-* nor Sluice-* is the function's.
+const (
+	HeaderMethod = "Sluice-Method"
+	HeaderPath   = "Sluice-Path"
+	HeaderQuery  = "Sluice-Query"
+	// HeaderEscape is put before the name of a caller's header that NATS would act on (Nats-Rollup and the like); it is
+	// taken off again before the function sees it.
+	HeaderEscape = "Sluice-Header-"
+)
+
+// Headers of a dead letter, beside those of the call.
+const (
+	HeaderDeadReason     = "Sluice-Dead-Reason"
+	HeaderDeadDetail     = "Sluice-Dead-Detail"
+	HeaderDeadAt         = "Sluice-Dead-At"
+	HeaderDeadAttempts   = "Sluice-Dead-Attempts"
+	HeaderDeadCallID     = "Sluice-Dead-Call-Id"
+	HeaderDeadAccepted   = "Sluice-Dead-Accepted-At"
+	HeaderDeadLastStatus = "Sluice-Dead-Last-Status"
+	HeaderDeadLastAnswer = "Sluice-Dead-Last-Answer"
+)

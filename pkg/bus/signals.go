@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Kinds of senders of Activity.
+const (
+	KindGateway    = "gateway"
+	KindDispatcher = "dispatcher"
+)
+
+// Activity is what one gateway or dispatcher tells the scaler, each second and at once when a function gets its first call.
+type Activity struct {
+	// Sender is unique to the process that sends.
+	Sender string `json:"sender"`
+	Kind   string `json:"kind"`
+	// Revision is the newest revision of the functions bucket that the sender has applied.
+	Revision uint64 `json:"revision"`
+	// Functions has those that were called since the last report or have calls in flight.
+	Functions map[string]FunctionActivity `json:"functions,omitempty"`
+	// Partial says that functions which are not named may be active all the same.
+	Partial bool `json:"partial,omitempty"`
+	// Leaving says that this is the sender's last message.
+	Leaving bool `json:"leaving,omitempty"`
+}
+
+// FunctionActivity is the activity of one function at one sender.
+type FunctionActivity struct {
+	// InFlight counts the calls that run or are held until a replica is ready.
+	InFlight int `json:"inFlight"`
+	// Endpoints counts those that run, by address.
+	Endpoints map[string]int `json:"endpoints,omitempty"`
+}
+
+// maxActivityFunctions bounds one message: more are sent as several, all but the last of them partial.
+const maxActivityFunctions = 2_000
+
+// Wake asks the scaler to start the function.
+func (b *Bus) Wake(function string) error {
+	if err := b.conn.Publish(b.WakeSubject(function), nil); err != nil {
+		return fmt.Errorf("wake %s: %w", function, err)
+	}
+	return nil
+}
+
+// OnWake calls handle for each wake of any function, from one goroutine, until the returned function is called.
+func (b *Bus) OnWake(handle func(function string)) (stop func(), err error) {
+	prefix := b.WakeSubject("")
+	return b.subscribe(b.AllWakes(), func(msg *nats.Msg) { handle(strings.TrimPrefix(msg.Subject, prefix)) })
+}
+
+// ReportActivity sends what is in flight, in as many messages as it takes.
+func (b *Bus) ReportActivity(activity Activity) error {
+	part := activity
+	part.Functions = map[string]FunctionActivity{}
+	for function, entry := range activity.Functions {
+		if len(part.Functions) == maxActivityFunctions {
+			part.Partial = true
+			if err := b.sendJSON(b.ActivitySubject(), part); err != nil {
+				return fmt.Errorf("report activity: %w", err)
+			}
+			clear(part.Functions)
+		}
+		part.Functions[function] = entry
+	}
+	part.Partial = activity.Partial
+	if err := b.sendJSON(b.ActivitySubject(), part); err != nil {
+		return fmt.Errorf("report activity: %w", err)
+	}
+	return nil
+}
+
+// OnActivity calls handle for each report, from one goroutine, until the returned function is called.
+func (b *Bus) OnActivity(handle func(Activity)) (stop func(), err error) {
+	return b.subscribe(b.ActivitySubject(), func(msg *nats.Msg) {
+		var activity Activity
+		if json.Unmarshal(msg.Data, &activity) == nil {
+			handle(activity)
+		}
+	})
+}
+
+// AnnounceRevision tells readers of the functions bucket how new it is.
+func (b *Bus) AnnounceRevision(revision uint64) error {
+	if err := b.sendJSON(b.RevisionSubject(), revision); err != nil {
+		return fmt.Errorf("announce the revision: %w", err)
+	}
+	return nil
+}
+
+// IdleCalls tells of messages published to call subjects without pulling them.
+type IdleCalls struct {
+	bus *Bus
+	ch  chan *nats.Msg
+}
+
+// NewIdleCalls returns one that has room for a burst; what does not fit is dropped, so depths are looked at as well.
+func (b *Bus) NewIdleCalls() *IdleCalls {
+	const burst = 8_192
+	return &IdleCalls{bus: b, ch: make(chan *nats.Msg, burst)}
+}
+
+// Messages brings one value for each message; Function says whose it is.
+func (i *IdleCalls) Messages() <-chan *nats.Msg { return i.ch }
+
+// Function is the function to which a value of Messages belongs.
+func (i *IdleCalls) Function(msg *nats.Msg) string {
+	function, _ := i.bus.FunctionOf(msg.Subject)
+	return function
+}
+
+// Listen starts to tell of one function's messages. All functions share a channel, so an idle one costs a
+// subscription and no goroutine.
+func (i *IdleCalls) Listen(function string) (stop func(), err error) {
+	sub, err := i.bus.conn.ChanSubscribe(i.bus.CallSubject(function), i.ch)
+	if err != nil {
+		return nil, fmt.Errorf("listen for calls of %s: %w", function, err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is closed
+}
+
+func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), err error) {
+	sub, err := b.conn.Subscribe(subject, handle)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	done := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(done) })
+	return func() {
+		if sub.Unsubscribe() == nil {
+			<-done
+		}
+	}, nil
+}
+
+func (b *Bus) sendJSON(subject string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return b.conn.Publish(subject, data)
+}

@@ -1,0 +1,138 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// duplicateWindow is how long the calls stream remembers a Nats-Msg-Id: longer than PublishPatience, so that a repeated
+// publish is never stored twice, and short, because each id costs about 100 bytes for as long.
+const duplicateWindow = 20 * time.Second
+
+// maxConsumers replaces the server's default limit of 1,000 consumers a stream: one a function that is awake.
+const maxConsumers = 100_000
+
+// deadMaxAge is how long dead letters are kept.
+const deadMaxAge = 30 * 24 * time.Hour
+
+// Oldest server that has what is used here (per-message schedules, atomic batches, exact discard per subject).
+const oldestMajor, oldestMinor = 2, 12
+
+var errTooOld = errors.New("the NATS server is too old")
+
+// EnsureCalls makes the calls stream if it is not there and brings its limits up to date. It waits for the server for
+// as long as ctx lasts.
+func (b *Bus) EnsureCalls(ctx context.Context) error {
+	return b.ensure(ctx, "calls stream", func(ctx context.Context) error {
+		stream, err := b.js.CreateOrUpdateStream(ctx, b.callsConfig())
+		if err != nil {
+			return err
+		}
+		b.created.Store(stream.CachedInfo().Created.UnixMilli())
+		b.calls.Store(&stream)
+		return nil
+	})
+}
+
+// callsStream returns the handle of the calls stream, looking it up once for a Bus that has not made it itself.
+func (b *Bus) callsStream(ctx context.Context) (jetstream.Stream, error) {
+	if stream := b.calls.Load(); stream != nil {
+		return *stream, nil
+	}
+	stream, err := b.js.Stream(ctx, b.CallsStream())
+	if err != nil {
+		return nil, fmt.Errorf("look up the calls stream: %w", err)
+	}
+	b.calls.Store(&stream)
+	return stream, nil
+}
+
+func (b *Bus) callsConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:                 b.CallsStream(),
+		Description:          "Calls that wait for their function, one subject each",
+		Subjects:             []string{b.AllCalls()},
+		Retention:            jetstream.WorkQueuePolicy,
+		Storage:              jetstream.FileStorage,
+		Replicas:             b.config.Replicas,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    b.config.Settings.QueueLimit,
+		MaxBytes:             orUnlimited(b.config.Settings.StorageLimit),
+		MaxMsgSize:           int32(min(b.maxCallSize(), 1<<31-1)), //nolint:gosec // bounded on the same line
+		MaxConsumers:         maxConsumers,
+		Duplicates:           duplicateWindow,
+		AllowDirect:          true,
+	}
+}
+
+// EnsureDead makes the stream of dead letters.
+func (b *Bus) EnsureDead(ctx context.Context) error {
+	return b.ensure(ctx, "dead letters stream", func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name:        b.DeadStream(),
+			Description: "Calls that were given up, whole, with the reason",
+			Subjects:    []string{b.AllDead()},
+			Retention:   jetstream.LimitsPolicy,
+			Storage:     jetstream.FileStorage,
+			Replicas:    b.config.Replicas,
+			MaxAge:      deadMaxAge,
+			AllowDirect: true,
+		})
+		return err
+	})
+}
+
+// ensureBucket makes a key-value bucket.
+func (b *Bus) ensureBucket(ctx context.Context, config jetstream.KeyValueConfig) (kv jetstream.KeyValue, err error) {
+	config.Replicas, config.Storage, config.History = b.config.Replicas, jetstream.FileStorage, 1
+	err = b.ensure(ctx, config.Bucket+" bucket", func(ctx context.Context) error {
+		kv, err = b.js.CreateOrUpdateKeyValue(ctx, config)
+		return err
+	})
+	return kv, err
+}
+
+// ensure makes something on the server, waiting for it until ctx ends.
+func (b *Bus) ensure(ctx context.Context, what string, create func(context.Context) error) error {
+	err := retry(ctx, func(ctx context.Context) error {
+		if err := b.supported(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		return create(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("make the %s: %w", what, err)
+	}
+	return nil
+}
+
+// supported refuses a server that is older than what is used, by its version.
+func (b *Bus) supported() error {
+	if b.conn.Status() != nats.CONNECTED {
+		return ErrUnavailable
+	}
+	var major, minor int
+	version := b.conn.ConnectedServerVersion()
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("%w: version %q is not understood", errTooOld, version)
+	}
+	if major < oldestMajor || major == oldestMajor && minor < oldestMinor {
+		return fmt.Errorf("%w: it is %s, Sluice needs %d.%d or newer", errTooOld, version, oldestMajor, oldestMinor)
+	}
+	return nil
+}
+
+func orUnlimited(limit int64) int64 {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
