@@ -1,0 +1,178 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+)
+
+// Bounds of what is read of an answer to an async call.
+const (
+	defaultKeepBody  = 64 << 10
+	defaultDrainBody = 1 << 20
+	defaultDrainTime = time.Second
+)
+
+// Request is an async call as it is sent to a function.
+type Request struct {
+	Method string
+	// Path and Query are escaped as the caller sent them; an empty Path is "/".
+	Path, Query string
+	// Header is not changed. Fields that concern one connection only are not sent.
+	Header http.Header
+	Body   []byte
+	// Timeout bounds the time from the start of the call to the headers of its answer; 0 is no bound.
+	Timeout time.Duration
+}
+
+// Answer is what came of an attempt. The function has answered if Status is not 0; the answer is complete, as far as
+// it was read, if Kind is None.
+type Answer struct {
+	Status int
+	Header http.Header
+	// Body is at most KeepBody bytes; Truncated says that there was, or may have been, more.
+	Body      []byte
+	Truncated bool
+	// Kind is None, Timeout, Broken, Refused, Invalid, or CallerGone if ctx was cancelled.
+	Kind Kind
+	// Err is the cause of Kind, nil with None.
+	Err error
+	// Duration is from the start of the call to the end of the reading.
+	Duration time.Duration
+}
+
+// Caller makes single attempts of async calls.
+type Caller struct {
+	transport http.RoundTripper
+	// KeepBody is how many bytes of an answer are returned, DrainBody how many are read so that the connection can
+	// be kept, DrainTime how long. What goes beyond closes the connection and is no failure: the status counts.
+	KeepBody, DrainBody int
+	DrainTime           time.Duration
+}
+
+// NewCaller returns a Caller over transport with the usual bounds.
+func NewCaller(transport http.RoundTripper) *Caller {
+	return &Caller{
+		transport: transport,
+		KeepBody:  defaultKeepBody, DrainBody: defaultDrainBody, DrainTime: defaultDrainTime,
+	}
+}
+
+// errDrained is why we stopped to read an answer.
+var errDrained = errors.New("enough of the answer was read")
+
+// Do sends the request to the endpoint once. Cancelling ctx interrupts it.
+//
+// A kept connection that the function closed while it was idle is not used. If the close crosses with the request,
+// net/http sends it again where that is safe: when nothing was written, and when no byte of an answer came for a
+// method that may be repeated (GET, HEAD, OPTIONS, TRACE, or with an Idempotency-Key). Otherwise the attempt is
+// Broken: a function that fails in the middle of a POST looks just the same, and must not run twice in one attempt.
+func (c *Caller) Do(ctx context.Context, endpoint function.Endpoint, request Request) Answer {
+	start := time.Now()
+	answer := c.do(ctx, endpoint, request)
+	answer.Duration = time.Since(start)
+	return answer
+}
+
+func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Request) Answer {
+	callCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(context.Canceled)
+	out, err := newRequest(callCtx, endpoint, request)
+	if err != nil {
+		return Answer{Kind: Invalid, Err: err}
+	}
+	stop := cancelAfter(request.Timeout, cancel, ErrHeaderTimeout)
+	response, err := c.transport.RoundTrip(out)
+	inTime := stop()
+	if err != nil {
+		failure := failureOf(ctx, callCtx, err)
+		return Answer{Kind: failure.Kind, Err: failure.Cause}
+	}
+	defer response.Body.Close() //nolint:errcheck // the answer has been read as far as it counts
+	if !inTime {
+		return Answer{Kind: Timeout, Err: ErrHeaderTimeout}
+	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return Answer{Kind: Broken, Err: errUnaskedSwitch}
+	}
+	if err := checkHeader(response.Header); err != nil {
+		return Answer{Kind: Broken, Err: err}
+	}
+	defer cancelAfter(c.DrainTime, cancel, errDrained)()
+	answer := Answer{Status: response.StatusCode, Header: response.Header}
+	c.read(&answer, response.Body, func(err error) Failure { return failureOf(ctx, callCtx, err) })
+	return answer
+}
+
+// cancelAfter cancels with cause after d, never if d is 0. The returned function stops that, and reports whether it
+// was in time.
+func cancelAfter(d time.Duration, cancel context.CancelCauseFunc, cause error) (stop func() bool) {
+	if d <= 0 {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(d, func() { cancel(cause) }).Stop
+}
+
+// read keeps the beginning of the body and drops some of the rest.
+func (c *Caller) read(answer *Answer, body io.Reader, failureOf func(error) Failure) {
+	var kept bytes.Buffer
+	_, err := io.CopyN(&kept, body, int64(c.KeepBody))
+	answer.Body = kept.Bytes()
+	if err == nil {
+		var dropped int64
+		dropped, err = io.CopyN(io.Discard, body, int64(max(1, c.DrainBody-c.KeepBody)))
+		answer.Truncated = dropped > 0
+	}
+	if err == nil || err == io.EOF { //nolint:errorlint // CopyN returns io.EOF as it is
+		return
+	}
+	failure := failureOf(err)
+	if errors.Is(failure.Cause, errDrained) {
+		answer.Truncated = true
+		return
+	}
+	answer.Kind, answer.Err = failure.Kind, failure.Cause
+}
+
+func newRequest(ctx context.Context, endpoint function.Endpoint, request Request) (*http.Request, error) {
+	u, err := target(endpoint.Address, request.Path, request.Query)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFields(request); err != nil {
+		return nil, err
+	}
+	out := (&http.Request{
+		Method: request.Method, URL: u, Header: request.Header.Clone(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	RemoveHopByHop(out.Header)
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // net/http would send its own
+	}
+	if len(request.Body) > 0 {
+		out.ContentLength = int64(len(request.Body))
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(request.Body)), nil }
+		out.Body, _ = out.GetBody()
+	}
+	return out, nil
+}
+
+// checkFields refuses what would not be one well-formed request on the wire: messages are published by anybody.
+func checkFields(request Request) error {
+	if !httpguts.ValidHeaderFieldName(request.Method) {
+		return fmt.Errorf("method %q is no token such as POST", request.Method)
+	}
+	return checkHeader(request.Header)
+}
