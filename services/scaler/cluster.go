@@ -1,0 +1,27 @@
+package scaler
+
+import (
+	"context"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+)
+
+// Cluster is where functions run: Kubernetes, or the processes of the local mode.
+type Cluster interface {
+	// Watch reports every workload that is a function, then each change, until ctx ends; it returns after its own
+	// goroutines have. It calls the observer from one goroutine.
+	Watch(ctx context.Context, observer Observer) error
+	// SetReplicas asks for count replicas of the named function and returns without waiting for them. victims names the replicas to
+	// end first when there are too many.
+	SetReplicas(ctx context.Context, name string, count int, victims []string) error
+}
+
+// Observer is told what a Cluster sees. Its methods do not block for long.
+type Observer interface {
+	// Observe reports a workload as it is now.
+	Observe(function.Workload)
+	// Forget reports that the workload is gone.
+	Forget(name string)
+	// Synced reports, once, that every workload that existed at the start has been observed.
+	Synced()
+}

@@ -1,0 +1,43 @@
+package scaler
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicefaas/sluice/pkg/autoscale"
+)
+
+// metrics are the scaler's, one value for each function; only functions that exist have one.
+type metrics struct {
+	wanted, ready, depth, age, inFlight *prometheus.GaugeVec
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"function"})
+		registry.MustRegister(vec)
+		return vec
+	}
+	return &metrics{
+		wanted:   gauge("sluice_replicas_wanted", "Replicas that the function should have."),
+		ready:    gauge("sluice_replicas_ready", "Replicas that can be called."),
+		depth:    gauge("sluice_queue_depth", "Calls in the function's queue: waiting, running or waiting for a retry."),
+		age:      gauge("sluice_queue_oldest_age_seconds", "How long the oldest call in the function's queue has been there."),
+		inFlight: gauge("sluice_calls_in_flight", "Calls, sync and async, that run or are held for a replica."),
+	}
+}
+
+func (m *metrics) observe(f *tracked, signals autoscale.Signals) {
+	m.wanted.WithLabelValues(f.name).Set(float64(f.state.Replicas))
+	m.ready.WithLabelValues(f.name).Set(float64(len(f.state.Endpoints)))
+	m.depth.WithLabelValues(f.name).Set(float64(signals.Depth))
+	m.inFlight.WithLabelValues(f.name).Set(float64(signals.InFlight))
+	if signals.Depth == 0 {
+		m.age.WithLabelValues(f.name).Set(0)
+	}
+}
+
+func (m *metrics) forget(name string) {
+	for _, vec := range []*prometheus.GaugeVec{m.wanted, m.ready, m.depth, m.age, m.inFlight} {
+		vec.DeleteLabelValues(name)
+	}
+}
