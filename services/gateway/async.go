@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/upstream"
+)
+
+// callAsync queues a call and answers 202 once the queue has acknowledged it.
+func (g *Gateway) callAsync(c echo.Context) error {
+	ask, t, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	id, err := g.enqueue(c, ask)
+	g.metrics.call(t.name, modeAsync, err, time.Since(start))
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	stamp(h, id, start)
+	h.Set(headerElementID, id)
+	return c.NoContent(http.StatusAccepted)
+}
+
+func (g *Gateway) enqueue(c echo.Context, ask functionTarget) (id string, err error) {
+	r := c.Request()
+	body, release, err := g.readBody(c.Response(), r)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	id, err = g.deps.Bus.PublishCall(r.Context(), bus.Call{
+		Function: ask.name, Method: r.Method, Path: ask.path, Query: ask.query,
+		Header: upstream.CallerHeader(r), Body: body,
+	})
+	if err != nil {
+		return "", queueProblem(ask.name, err)
+	}
+	return id, nil
+}

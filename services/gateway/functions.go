@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/upstream"
+)
+
+// target is one function as the gateway sees it.
+type target struct {
+	name      string
+	state     atomic.Pointer[function.State]
+	endpoints upstream.Endpoints
+	// gone is closed when the function is removed, so that held calls end.
+	gone chan struct{}
+	// inFlight counts its calls here, held ones too.
+	inFlight atomic.Int64
+	// called says that there was a call since the last report of activity.
+	called atomic.Bool
+}
+
+// functions is what the bucket holds. It is a bus.FunctionsReader.
+type functions struct {
+	revision atomic.Uint64
+	known    atomic.Bool // the bucket has been read once
+
+	mu      sync.RWMutex
+	targets map[string]*target // guarded by mu
+}
+
+func newFunctions() *functions { return &functions{targets: map[string]*target{}} }
+
+// Apply takes the newest state of a function.
+func (f *functions) Apply(state function.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := state.Function.Name
+	t := f.targets[name]
+	if t == nil {
+		t = &target{name: name, gone: make(chan struct{})}
+		f.targets[name] = t
+	}
+	t.state.Store(&state)
+	t.endpoints.Update(state.Endpoints)
+}
+
+// Remove forgets a function.
+func (f *functions) Remove(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t := f.targets[name]; t != nil {
+		delete(f.targets, name)
+		close(t.gone)
+	}
+}
+
+// Applied notes how much of the bucket is known.
+func (f *functions) Applied(revision uint64) {
+	f.revision.Store(revision)
+	f.known.Store(true)
+}
+
+// Known returns an error until the bucket has been read once. It has the form of an ops.Check's Probe.
+func (f *functions) Known(context.Context) error {
+	if !f.known.Load() {
+		return errors.New("the functions have not been read yet")
+	}
+	return nil
+}
+
+func (f *functions) get(name string) *target {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.targets[name]
+}
+
+// all returns the functions, sorted by name.
+func (f *functions) all() []*target {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	sorted := make([]*target, 0, len(f.targets))
+	for _, name := range slices.Sorted(maps.Keys(f.targets)) {
+		sorted = append(sorted, f.targets[name])
+	}
+	return sorted
+}

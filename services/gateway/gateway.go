@@ -1,0 +1,140 @@
+// Package gateway is the service with the HTTP API: it proxies sync calls to ready replicas, queues async ones, wakes
+// functions and shows their state. It keeps no state of its own: all that it knows comes from the functions bucket.
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/ops"
+	"github.com/sluicefaas/sluice/pkg/upstream"
+)
+
+// Config is what a person may set.
+type Config struct {
+	Listen string `default:"${listen=:5000}" help:"Address on which the API is served."`
+	// AsyncBodyLimit is in bytes.
+	AsyncBodyLimit int64 `default:"524288000" help:"Bytes that the body of a queued call may have; what one NATS message can carry is a limit as well."`
+	// BodyBudget is in bytes.
+	BodyBudget int64         `default:"536870912" help:"Bytes that the bodies of all calls being queued may take in memory together; more wait with 503."`
+	StartWait  time.Duration `default:"120s" help:"How long a sync call is held while no replica is ready, before it is answered with 503."`
+}
+
+// Deps are what a Gateway works with.
+type Deps struct {
+	Bus *bus.Bus
+	// Name is unique to the process; reports of activity carry it.
+	Name      string
+	Transport http.RoundTripper
+	Health    *ops.Health
+	Logger    zerolog.Logger
+	Registry  prometheus.Registerer
+}
+
+// Gateway is the service.
+type Gateway struct {
+	config    Config
+	deps      Deps
+	server    *ops.Server
+	proxy     *upstream.Proxy
+	functions *functions
+	activity  *activity
+	budget    *budget
+	metrics   *metrics
+}
+
+// New wires a Gateway; it does nothing before Listen or Run.
+func New(config Config, deps Deps) *Gateway {
+	g := &Gateway{
+		config:    config,
+		deps:      deps,
+		functions: newFunctions(),
+		budget:    &budget{left: config.BodyBudget},
+		metrics:   newMetrics(deps.Registry),
+	}
+	g.activity = newActivity(g.sendActivity)
+	g.proxy = upstream.NewProxy(deps.Transport, g.failed)
+	g.server = ops.NewServer(ops.ServerConfig{
+		Name: "gateway", Addr: config.Listen, Flag: "--listen", Handler: Strict(g.routes(), refuseHead), Logger: deps.Logger,
+		WrapListener: StrictListener, ConnContext: StrictContext,
+	})
+	deps.Health.AddReady(ops.Check{Name: "functions", Probe: g.functions.Known})
+	deps.Health.AddReady(ops.Check{Name: "nats", Probe: func(context.Context) error { return deps.Bus.Connected() }})
+	return g
+}
+
+// Listen opens the port, so that a mistake shows before anything else is started.
+func (g *Gateway) Listen(ctx context.Context) error { return g.server.Listen(ctx) }
+
+// Addr is host:port of the API, after Listen.
+func (g *Gateway) Addr() string { return g.server.Addr().String() }
+
+// Run serves until take ends, then waits for the requests in flight; it interrupts them when work ends. It has the form of
+// an ops.Stage.
+func (g *Gateway) Run(take, work context.Context) error {
+	// Functions and activity are followed until the last request has ended.
+	background, stop := context.WithCancel(context.WithoutCancel(work))
+	var followers sync.WaitGroup
+	failed := make(chan error, 2)
+	followers.Go(func() { failed <- g.follow(background) })
+	followers.Go(func() { g.activity.report(background, g.fullActivity) })
+	err := g.server.Run(take, work)
+	stop()
+	followers.Wait()
+	if err != nil {
+		return err
+	}
+	return <-failed
+}
+
+// follow keeps the functions up to date until ctx ends.
+func (g *Gateway) follow(ctx context.Context) error {
+	if err := g.deps.Bus.EnsureCalls(ctx); err != nil {
+		return ended(ctx, err)
+	}
+	store, err := g.deps.Bus.OpenFunctions(ctx)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return store.Watch(ctx, g.functions)
+}
+
+// ended drops the error of what was interrupted by the end of ctx.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (g *Gateway) routes() http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = g.routeError
+	for _, route := range []struct {
+		path    string
+		handler echo.HandlerFunc
+	}{
+		{"/function/:name", g.callSync},
+		{"/function/:name/*", g.callSync},
+		{"/async-function/:name", g.callAsync},
+		{"/async-function/:name/*", g.callAsync},
+	} {
+		e.Any(route.path, route.handler)
+	}
+	e.Match([]string{http.MethodGet, http.MethodPost}, "/wake-function/:name", g.wake)
+	e.GET("/status-functions", g.statusAll)
+	e.GET("/status-function/:name", g.status)
+	e.GET("/functions", g.describeAll)
+	e.GET("/functions/:name", g.describe)
+	e.GET("/health", echo.WrapHandler(g.deps.Health.LiveHandler()))
+	e.GET("/ready", echo.WrapHandler(g.deps.Health.ReadyHandler()))
+	return e
+}

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicefaas/sluice/pkg/upstream"
+)
+
+// Values of the label mode.
+const (
+	modeSync  = "sync"
+	modeAsync = "async"
+)
+
+// metrics are the gateway's. The label function is always that of a function that exists, outcome one of a few words.
+type metrics struct {
+	calls    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	held     *prometheus.HistogramVec
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_calls_total", Help: "Calls that the gateway has answered, by how: the class of the function's status, or our own reason.",
+		}, []string{"function", "mode", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sluice_call_duration_seconds", Help: "From the arrival of a call to the end of its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{"function", "mode"}),
+		held: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sluice_start_wait_seconds", Help: "How long calls were held because no replica was ready; calls that were not held are left out.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
+		}, []string{"function"}),
+	}
+	registry.MustRegister(m.calls, m.duration, m.held)
+	return m
+}
+
+// call counts a call that we have answered ourselves.
+func (m *metrics) call(function, mode string, err error, took time.Duration) {
+	outcome := "accepted"
+	var p *Problem
+	if errors.As(err, &p) {
+		outcome = p.Type[len(problemType):]
+	}
+	m.observe(function, mode, outcome, took)
+}
+
+// proxied counts a call that a function has answered, or has not.
+func (m *metrics) proxied(function string, o upstream.Outcome, took time.Duration) {
+	outcome := o.Failure.Kind.String()
+	if o.Failure.Kind == upstream.None {
+		outcome = statusClass(o.Status)
+	}
+	m.observe(function, modeSync, outcome, took)
+}
+
+func (m *metrics) observe(function, mode, outcome string, took time.Duration) {
+	m.calls.WithLabelValues(function, mode, outcome).Inc()
+	m.duration.WithLabelValues(function, mode).Observe(took.Seconds())
+}
+
+func (m *metrics) heldFor(function string, held time.Duration) {
+	if held > 0 {
+		m.held.WithLabelValues(function).Observe(held.Seconds())
+	}
+}
+
+func statusClass(status int) string {
+	switch {
+	case status < 200:
+		return "1xx"
+	case status < 300:
+		return "2xx"
+	case status < 400:
+		return "3xx"
+	case status < 500:
+		return "4xx"
+	default:
+		return "5xx"
+	}
+}
