@@ -1,0 +1,57 @@
+// Command sluice runs Sluice on one machine.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluicefaas/sluice/pkg/ops"
+	"github.com/sluicefaas/sluice/services/local"
+)
+
+type cli struct {
+	Log      ops.LogConfig `embed:""`
+	Local    local.Config  `cmd:"" help:"Run gateway, dispatcher, scaler and NATS in this process, and functions as child processes."`
+	Validate validate      `cmd:"" help:"Check manifests without running anything."`
+	Watchdog struct{}      `cmd:"" hidden:"" help:"End the child processes of a sluice local that is gone."`
+	Version  struct{}      `cmd:"" help:"Print the version."`
+}
+
+type validate struct {
+	Manifests []string `arg:"" name:"manifest" help:"YAML files, or folders of them."`
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	var flags cli
+	parsed, err := ops.Parse(&flags, args, kong.Name("sluice"), kong.Vars{"listen": "127.0.0.1:5000"},
+		kong.Description("Functions that scale from and to zero, with a durable queue before each."))
+	if err != nil {
+		return err
+	}
+	logger, err := ops.NewLogger(flags.Log, os.Stderr)
+	if err != nil {
+		return err
+	}
+	switch parsed.Selected().Name {
+	case "watchdog":
+		return local.Watchdog(os.Stdin)
+	case "version":
+		fmt.Printf("sluice %s %s\n", ops.ReadBuild().Version, ops.ReadBuild().Revision)
+		return nil
+	case "validate":
+		return local.Validate(flags.Validate.Manifests, logger)
+	}
+	take, work, release := ops.SignalContexts(context.Background())
+	defer release()
+	return local.New(flags.Local, logger, os.Stdout).Run(take, work)
+}

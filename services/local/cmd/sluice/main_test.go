@@ -1,0 +1,26 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// The test binary is also the programs under test: sluice itself, and a function that keeps a ledger.
+const (
+	asSluice   = "SLUICE_TEST_AS_SLUICE"
+	asFunction = "SLUICE_TEST_AS_FUNCTION" // its value is the ledger's path
+)
+
+func TestMain(m *testing.M) {
+	if ledger := os.Getenv(asFunction); ledger != "" {
+		serveFunction(ledger)
+		return
+	}
+	if os.Getenv(asSluice) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

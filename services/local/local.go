@@ -1,0 +1,207 @@
+// Package local runs the whole system in one process: gateway, dispatcher and scaler over an embedded NATS server,
+// with functions as child processes, from the same manifests as a cluster.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/ops"
+	"github.com/sluicefaas/sluice/pkg/upstream"
+	"github.com/sluicefaas/sluice/services/dispatcher"
+	"github.com/sluicefaas/sluice/services/gateway"
+	"github.com/sluicefaas/sluice/services/scaler"
+)
+
+// Config is what a person may set.
+type Config struct {
+	Manifests []string `arg:"" optional:"" name:"manifest" help:"YAML files, or folders of them, with the Deployments and StatefulSets to run."`
+
+	Gateway    gateway.Config    `embed:""`
+	Dispatcher dispatcher.Config `embed:""`
+	Scaler     scaler.Config     `embed:""`
+	Bus        bus.Settings      `embed:""`
+
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" help:"Address of the embedded NATS server."`
+	OpsListen  string `name:"ops-listen" default:"127.0.0.1:5001" help:"Address of /metrics, /health, /ready and /debug/pprof/."`
+	Data       string `default:"sluice-data" help:"Folder for all state. One process uses it at a time."`
+	Sync       bool   `help:"Answer 202 only when the call is on disk, not just out of reach of a killed process."`
+	// StartTimeout is how long a function's process may take to become ready.
+	StartTimeout time.Duration `default:"120s" help:"How long a function's process may take to become ready before it is started again."`
+	DrainTimeout time.Duration `default:"30s" help:"How long calls in flight may take to end at shutdown."`
+}
+
+// Local is the system. New makes it, Run runs it.
+type Local struct {
+	config Config
+	logger zerolog.Logger
+	out    io.Writer
+
+	folder     *dataFolder
+	nats       *natsServer
+	registry   *prometheus.Registry
+	health     *ops.Health
+	buses      []*bus.Bus
+	workloads  []Workload
+	gateway    *gateway.Gateway
+	dispatcher *dispatcher.Dispatcher
+	scaler     *scaler.Scaler
+	ops        *ops.Server
+}
+
+// New returns a Local that does nothing before Run. It tells on out what it serves.
+func New(config Config, logger zerolog.Logger, out io.Writer) *Local {
+	return &Local{config: config, logger: logger, out: out, registry: ops.NewRegistry(), health: ops.NewHealth()}
+}
+
+// Run starts everything and blocks until take ends and the shutdown is over; when work ends it is cut short.
+func (l *Local) Run(take, work context.Context) (err error) {
+	if err := l.load(); err != nil {
+		return err
+	}
+	if l.folder, err = openFolder(l.config.Data); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.folder.close()) }()
+	if err := l.wire(take); err != nil {
+		l.close()
+		return err
+	}
+	return ops.Lifecycle{
+		Stages: []ops.Stage{
+			{Name: "gateway", Run: l.afterSync(l.serve)},
+			{Name: "dispatcher", Run: l.afterSync(l.dispatcher.Run)},
+			{Name: "scaler", Run: ops.Prompt(l.scaler.Run)},
+			{Name: "ops", Run: l.ops.Run},
+		},
+		Health: l.health, DrainTimeout: l.config.DrainTimeout, Close: l.close, Logger: l.logger,
+	}.Run(take, work)
+}
+
+// load reads the manifests and tells what is passed over or wrong.
+func (l *Local) load() error {
+	workloads, notices, err := LoadManifests(l.config.Manifests)
+	if err != nil {
+		return err
+	}
+	logNotices(l.logger, notices)
+	l.workloads = workloads
+	return nil
+}
+
+// wire starts NATS and makes the services, so that every mistake of the person who starts it shows before anything runs.
+func (l *Local) wire(ctx context.Context) (err error) {
+	if l.nats, err = newNATSServer(l.config.NATSListen, l.folder.path, l.config.Sync, l.logger); err != nil {
+		return err
+	}
+	l.ops = ops.NewServer(ops.ServerConfig{
+		Name: "ops", Addr: l.config.OpsListen, Flag: "--ops-listen", Handler: ops.Handler(l.registry, l.health), Logger: l.logger,
+	})
+	if err := l.ops.Listen(ctx); err != nil {
+		return err
+	}
+	if err := l.nats.start(); err != nil {
+		return err
+	}
+	if err := l.wireCallers(); err != nil {
+		return err
+	}
+	if err := l.gateway.Listen(ctx); err != nil {
+		return err
+	}
+	return l.wireScaler()
+}
+
+// wireCallers makes the gateway and the dispatcher.
+func (l *Local) wireCallers() error {
+	name := fmt.Sprintf("local-%d", os.Getpid())
+	gatewayBus, err := l.connect("gateway")
+	if err != nil {
+		return err
+	}
+	dispatcherBus, err := l.connect("dispatcher")
+	if err != nil {
+		return err
+	}
+	l.gateway = gateway.New(l.config.Gateway, gateway.Deps{
+		Bus: gatewayBus, Name: "gateway-" + name, Transport: upstream.NewTransport(), Health: l.health, Logger: l.logger, Registry: l.registry,
+	})
+	l.dispatcher = dispatcher.New(l.config.Dispatcher, dispatcher.Deps{
+		Bus: dispatcherBus, Name: "dispatcher-" + name, Sole: true, Transport: upstream.NewTransport(), Logger: l.logger, Registry: l.registry,
+	})
+	l.health.AddLive(ops.Check{Name: "dispatcher", Probe: l.dispatcher.Live})
+	l.health.SetDetail("durability", l.durability())
+	return nil
+}
+
+// wireScaler makes the scaler and the processes that it scales.
+func (l *Local) wireScaler() error {
+	scalerBus, err := l.connect("scaler")
+	if err != nil {
+		return err
+	}
+	cluster, err := NewCluster(ClusterConfig{
+		Workloads: l.workloads, DataDir: l.folder.path, Env: []string{"SLUICE_URL=" + l.url()},
+		Logger: l.logger, StartTimeout: l.config.StartTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	l.scaler = scaler.New(l.config.Scaler, scaler.Deps{Bus: scalerBus, Cluster: cluster, Logger: l.logger, Registry: l.registry})
+	return nil
+}
+
+func (l *Local) connect(service string) (*bus.Bus, error) {
+	logger := l.logger.With().Str("service", service).Logger()
+	b, err := bus.Connect(bus.Config{
+		URL: l.nats.url(), Replicas: 1, Settings: l.config.Bus, Name: "sluice-" + service,
+		Notify: func(event string, err error) {
+			if err != nil {
+				logger.Warn().Err(err).Msg("NATS: " + event)
+			} else {
+				logger.Debug().Msg("NATS: " + event)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.buses = append(l.buses, b)
+	return b, nil
+}
+
+// afterSync delays a stage until the scaler has shared every function, so that nobody acts on what an earlier run left.
+func (l *Local) afterSync(run func(take, work context.Context) error) func(take, work context.Context) error {
+	return func(take, work context.Context) error {
+		select {
+		case <-l.scaler.Synced():
+			return run(take, work)
+		case <-take.Done():
+			return nil
+		}
+	}
+}
+
+// serve is the gateway's stage; it says first that everything is up.
+func (l *Local) serve(take, work context.Context) error {
+	l.greet()
+	return l.gateway.Run(take, work)
+}
+
+// close ends what is left after every service has ended, the NATS server last.
+func (l *Local) close() {
+	for _, b := range l.buses {
+		b.Close()
+	}
+	if l.nats != nil {
+		l.nats.stop()
+	}
+}

@@ -1,0 +1,178 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The levels of a Notice.
+const (
+	LevelInfo  = "info"
+	LevelWarn  = "warn"
+	LevelError = "error"
+)
+
+// Notice is something to tell about a manifest: what was passed over, what has no effect here, what is wrong.
+type Notice struct {
+	// Level is LevelInfo, LevelWarn, or LevelError for what was refused.
+	Level string
+	// File and Line are the place; Line counts from 1 and is 0 where the whole file is meant.
+	File string
+	Line int
+	// Key is the field or annotation, with its path where it is a field; empty where the whole document is meant.
+	Key string
+	// Text says what is wrong and what would be right.
+	Text string
+}
+
+// String is the notice in one line that starts as a compiler's message does.
+func (n Notice) String() string {
+	place := n.File
+	if n.Line > 0 {
+		place = fmt.Sprintf("%s:%d", n.File, n.Line)
+	}
+	if n.Key == "" {
+		return place + ": " + n.Text
+	}
+	return place + ": " + n.Key + ": " + n.Text
+}
+
+// maxManifestSize is the largest manifest file, in bytes.
+const maxManifestSize = 4 << 20
+
+// LoadManifests reads the functions of the given YAML files and folders of them. A folder stands for its own *.yaml and
+// *.yml files in the order of their names. What is wrong in one document is refused with a notice and stops no
+// other one; a path that does not exist is an error.
+func LoadManifests(paths []string) ([]Workload, []Notice, error) {
+	l := loader{places: map[string]string{}, seen: map[string]bool{}}
+	for _, path := range paths {
+		if err := l.path(path); err != nil {
+			return nil, nil, fmt.Errorf("read manifests: %w", err)
+		}
+	}
+	return l.workloads, l.notices, nil
+}
+
+// loader collects what the manifests say.
+type loader struct {
+	workloads []Workload
+	notices   []Notice
+	// places has file:line of each function's manifest.
+	places map[string]string
+	// seen has the absolute paths that were read: a file may be given beside its folder.
+	seen map[string]bool
+}
+
+func (l *loader) path(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return l.file(path)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, entry := range entries {
+		if entry.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(entry.Name())) {
+			continue
+		}
+		found = true
+		if err := l.file(filepath.Join(path, entry.Name())); err != nil {
+			return err
+		}
+	}
+	if !found {
+		l.notices = append(l.notices, Notice{Level: LevelWarn, File: path, Text: "the folder has no *.yaml or *.yml file"})
+	}
+	return nil
+}
+
+func (l *loader) file(path string) error {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if l.seen[absolute] {
+		return nil
+	}
+	l.seen[absolute] = true
+	f := manifestFile{loader: l, path: path, folder: filepath.Dir(absolute)}
+	content, err := readManifest(path)
+	if err != nil {
+		f.notice(LevelError, 0, "", err.Error())
+		return nil
+	}
+	f.read(content)
+	return nil
+}
+
+func readManifest(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(errors.New("a manifest is a regular file that can be read"), err)
+	}
+	opened, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the manifest: %w", err)
+	}
+	defer func() { _ = opened.Close() }() // It was only read.
+	content, err := io.ReadAll(io.LimitReader(opened, maxManifestSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	if len(content) > maxManifestSize {
+		return nil, fmt.Errorf("the file is larger than %d MiB: split it", maxManifestSize>>20)
+	}
+	return content, nil
+}
+
+// manifestFile reads one manifest file.
+type manifestFile struct {
+	*loader
+	path, folder string
+}
+
+func (f *manifestFile) notice(level string, line int, key, text string) {
+	f.notices = append(f.notices, Notice{Level: level, File: f.path, Line: line, Key: key, Text: text})
+}
+
+// read takes the documents of the file one by one, so that a wrong one stops no other.
+func (f *manifestFile) read(content []byte) {
+	var used yamlBudget
+	for _, part := range splitDocuments(content) {
+		documents, err := parseYAML(part, &used)
+		for _, document := range documents {
+			f.document(document)
+		}
+		var wrong *yamlError
+		if errors.As(err, &wrong) {
+			f.notice(LevelError, wrong.line, "", wrong.text)
+		}
+	}
+}
+
+func (f *manifestFile) document(root *yamlValue) {
+	if root.kind != mapping {
+		f.notice(LevelError, root.line, "", "the document is no mapping: a manifest starts with apiVersion and kind")
+		return
+	}
+	kind, name := root.text("kind"), root.text("metadata", "name")
+	switch {
+	case kind == "":
+		f.notice(LevelError, root.line, "kind", "is missing: a manifest has apiVersion and kind")
+	case decoders[kind] == nil:
+		f.notice(LevelInfo, root.line, "", strings.TrimSuffix(kind+"/"+name, "/")+" is passed over: only Deployments and StatefulSets are read")
+	case root.text("apiVersion") != "apps/v1":
+		f.notice(LevelError, root.lineOf("apiVersion"), "apiVersion", fmt.Sprintf("%q is not read for a %s: it must be apps/v1", root.text("apiVersion"), kind))
+	default:
+		f.workload(root, kind)
+	}
+}

@@ -1,0 +1,180 @@
+package local
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+)
+
+// longestGracePeriod bounds terminationGracePeriodSeconds.
+const longestGracePeriod = 24 * time.Hour
+
+// workload reads one Deployment or StatefulSet and keeps it if it is a function.
+func (f *manifestFile) workload(root *yamlValue, kind string) {
+	decoded, ok := f.decode(root, kind)
+	if !ok {
+		return
+	}
+	m := manifest{manifestFile: f, root: root, spec: decoded}
+	w := Workload{Dir: f.folder, Replicas: 1, Source: fmt.Sprintf("%s:%d", f.path, root.line)}
+	if !m.readFunction(kind, &w) || !m.isFirst(w) || !m.readReplicas(&w) || !m.readAddress(&w) {
+		return
+	}
+	if w.URL == "" && !m.readCommand(&w) {
+		return
+	}
+	m.readPort(&w)
+	m.readProbe(&w)
+	m.readGracePeriod(&w)
+	f.places[w.Function.Name] = w.Source
+	f.workloads = append(f.workloads, w)
+}
+
+// manifest is one document on its way to a Workload. Its read methods are false if the document is refused.
+type manifest struct {
+	*manifestFile
+	root *yamlValue
+	spec manifestSpec
+}
+
+// at reports something about a field by its path.
+func (m *manifest) at(level, text string, keys ...string) {
+	line, path := m.root.lineOf(keys...), ""
+	if found := m.root.child(keys...); found != nil {
+		path = found.path()
+	}
+	m.notice(level, line, path, text)
+}
+
+// annotated reports something about an annotation.
+func (m *manifest) annotated(level, key, text string) {
+	m.notice(level, m.annotationLine(key), key, text)
+}
+
+// annotationLine finds the annotation as function.Lookup does: the workload's own goes before the template's.
+func (m *manifest) annotationLine(key string) int {
+	if own := m.root.child("metadata", "annotations", key); own != nil {
+		return own.line
+	}
+	return m.root.lineOf("spec", "template", "metadata", "annotations", key)
+}
+
+func (m *manifest) lookup(key string) (written, text string, found bool) {
+	return function.Lookup(key, m.spec.annotations, m.spec.template.Annotations)
+}
+
+// container is the one that is played by a process, nil if there is none.
+func (m *manifest) container() *corev1.Container {
+	if len(m.spec.template.Spec.Containers) == 0 {
+		return nil
+	}
+	return &m.spec.template.Spec.Containers[0]
+}
+
+// containerValue is where the container's field is written, nil if it is not.
+func (m *manifest) containerValue(keys ...string) *yamlValue {
+	containers := m.root.child("spec", "template", "spec", "containers")
+	if containers == nil || len(containers.children) == 0 {
+		return nil
+	}
+	return containers.children[0].child(keys...)
+}
+
+// warnInContainer warns of a field of the container.
+func (m *manifest) warnInContainer(text string, keys ...string) {
+	if found := m.containerValue(keys...); found != nil {
+		m.notice(LevelWarn, found.line, found.path(), text)
+		return
+	}
+	m.at(LevelWarn, text, "spec", "template", "spec", "containers")
+}
+
+func (m *manifest) readFunction(kind string, w *Workload) bool {
+	if m.spec.name == "" {
+		m.at(LevelError, "metadata.name is missing", "metadata")
+		return false
+	}
+	f, isFunction, problems := function.FromAnnotations(m.spec.name, kind, m.spec.annotations, m.spec.template.Annotations)
+	for _, problem := range problems {
+		m.problem(w, problem, isFunction)
+	}
+	switchKey, _, _ := m.lookup(function.KeyFunction)
+	if !isFunction && (len(problems) == 0 || problems[0].Key != switchKey) {
+		m.notice(LevelInfo, m.root.line, "", kind+"/"+m.spec.name+` is passed over: it has no annotation sluice/Function: "true"`)
+	}
+	w.Function = f
+	return isFunction
+}
+
+// problem reports what is wrong with an annotation. It is an error where it keeps the workload from being a function.
+func (m *manifest) problem(w *Workload, problem function.Problem, isFunction bool) {
+	level := LevelWarn
+	if _, _, switched := m.lookup(function.KeyFunction); switched && !isFunction {
+		level = LevelError
+	}
+	m.notice(level, m.annotationLine(problem.Key), "", problem.String())
+	w.Problems = append(w.Problems, problem.String())
+}
+
+func (m *manifest) isFirst(w Workload) bool {
+	first, twice := m.places[w.Function.Name]
+	if twice {
+		m.at(LevelError, fmt.Sprintf("the function %s is there twice: at %s and at %s; rename one", w.Function.Name, first, w.Source), "metadata", "name")
+	}
+	return !twice
+}
+
+func (m *manifest) readReplicas(w *Workload) bool {
+	if m.spec.replicas == nil {
+		return true
+	}
+	w.Replicas = int(*m.spec.replicas)
+	if w.Replicas < 0 || w.Replicas > function.MaxReplicas {
+		m.at(LevelError, fmt.Sprintf("%d must be a whole number from 0 to %d", w.Replicas, function.MaxReplicas), "spec", "replicas")
+		return false
+	}
+	return true
+}
+
+// readPort takes sluice/Port, a number or a port's name, else the first containerPort of the pod.
+func (m *manifest) readPort(w *Workload) {
+	var ports []corev1.ContainerPort
+	for _, container := range m.spec.template.Spec.Containers {
+		ports = append(ports, container.Ports...)
+	}
+	if len(ports) > 0 {
+		w.Port = int(ports[0].ContainerPort)
+	}
+	key, text, found := m.lookup(function.KeyPort)
+	if !found {
+		return
+	}
+	for _, port := range ports {
+		if port.Name == text && text != "" {
+			w.Port = int(port.ContainerPort)
+			return
+		}
+	}
+	if number, err := strconv.ParseUint(text, 10, 16); err == nil && number > 0 {
+		w.Port = int(number)
+		return
+	}
+	m.problem(w, function.Problem{Key: key, Value: text, Want: "is neither a number from 1 to 65535 nor the name of a port of the pod; the first containerPort holds"}, true)
+}
+
+func (m *manifest) readGracePeriod(w *Workload) {
+	w.GracePeriod = defaultGracePeriod
+	seconds := m.spec.template.Spec.TerminationGracePeriodSeconds
+	switch {
+	case seconds == nil:
+	case *seconds < 0 || *seconds > int64(longestGracePeriod/time.Second):
+		m.at(LevelWarn, fmt.Sprintf("%d is not a whole number from 0 to %d; the default 30 holds", *seconds, int(longestGracePeriod/time.Second)),
+			"spec", "template", "spec", "terminationGracePeriodSeconds")
+	default:
+		w.GracePeriod = time.Duration(*seconds) * time.Second
+	}
+}
