@@ -28,13 +28,14 @@ type target struct {
 // functions is what the bucket holds. It is a bus.FunctionsReader.
 type functions struct {
 	revision atomic.Uint64
-	known    atomic.Bool // the bucket has been read once
+	known    chan struct{} // closed when the bucket has been read once
+	once     sync.Once     // closes known
 
 	mu      sync.RWMutex
 	targets map[string]*target // guarded by mu
 }
 
-func newFunctions() *functions { return &functions{targets: map[string]*target{}} }
+func newFunctions() *functions { return &functions{known: make(chan struct{}), targets: map[string]*target{}} }
 
 // Apply takes the newest state of a function.
 func (f *functions) Apply(state function.State) {
@@ -63,15 +64,17 @@ func (f *functions) Remove(name string) {
 // Applied notes how much of the bucket is known.
 func (f *functions) Applied(revision uint64) {
 	f.revision.Store(revision)
-	f.known.Store(true)
+	f.once.Do(func() { close(f.known) })
 }
 
 // Known returns an error until the bucket has been read once. It has the form of an ops.Check's Probe.
 func (f *functions) Known(context.Context) error {
-	if !f.known.Load() {
+	select {
+	case <-f.known:
+		return nil
+	default:
 		return errors.New("the functions have not been read yet")
 	}
-	return nil
 }
 
 func (f *functions) get(name string) *target {

@@ -76,6 +76,9 @@ func (g *Gateway) Listen(ctx context.Context) error { return g.server.Listen(ctx
 // Addr is host:port of the API, after Listen.
 func (g *Gateway) Addr() string { return g.server.Addr().String() }
 
+// Known is closed once the gateway knows the functions and can call them.
+func (g *Gateway) Known() <-chan struct{} { return g.functions.known }
+
 // Run serves until take ends, then waits for the requests in flight; it interrupts them when work ends. It has the form of
 // an ops.Stage.
 func (g *Gateway) Run(take, work context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,11 +56,13 @@ type Local struct {
 	dispatcher *dispatcher.Dispatcher
 	scaler     *scaler.Scaler
 	ops        *ops.Server
+	// up is closed when everything serves.
+	up chan struct{}
 }
 
 // New returns a Local that does nothing before Run. It tells on out what it serves.
 func New(config Config, logger zerolog.Logger, out io.Writer) *Local {
-	return &Local{config: config, logger: logger, out: out, registry: ops.NewRegistry(), health: ops.NewHealth()}
+	return &Local{config: config, logger: logger, out: out, registry: ops.NewRegistry(), health: ops.NewHealth(), up: make(chan struct{})}
 }
 
 // Run starts everything and blocks until take ends and the shutdown is over; when work ends it is cut short.
@@ -190,10 +193,22 @@ func (l *Local) afterSync(run func(take, work context.Context) error) func(take,
 	}
 }
 
-// serve is the gateway's stage; it says first that everything is up.
+// serve is the gateway's stage; it says when everything is up.
 func (l *Local) serve(take, work context.Context) error {
-	l.greet()
-	return l.gateway.Run(take, work)
+	stopped := make(chan struct{})
+	var greeter sync.WaitGroup
+	greeter.Go(func() {
+		select {
+		case <-l.gateway.Known():
+			l.greet()
+			close(l.up)
+		case <-stopped:
+		}
+	})
+	err := l.gateway.Run(take, work)
+	close(stopped)
+	greeter.Wait()
+	return err
 }
 
 // close ends what is left after every service has ended, the NATS server last.
