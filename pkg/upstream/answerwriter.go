@@ -47,7 +47,18 @@ func (w *answerWriter) writeInformational(status int) {
 		return
 	}
 	if w.in.ProtoAtLeast(1, 1) {
-		w.ResponseWriter.WriteHeader(status)
+		innermost(w.ResponseWriter).WriteHeader(status)
+	}
+}
+
+// innermost is the server's own writer: those of web frameworks take the first status, even 103, for the final one.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
 	}
 }
 

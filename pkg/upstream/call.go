@@ -17,8 +17,7 @@ import (
 // Bounds of what is read of an answer to an async call.
 const (
 	defaultKeepBody  = 64 << 10
-	defaultDrainBody = 1 << 20
-	defaultDrainTime = time.Second
+	defaultDrainBody = 256 << 20
 )
 
 // Request is an async call as it is sent to a function.
@@ -29,7 +28,8 @@ type Request struct {
 	// Header is not changed. Fields that concern one connection only are not sent.
 	Header http.Header
 	Body   []byte
-	// Timeout bounds the time from the start of the call to the headers of its answer; 0 is no bound.
+	// Timeout bounds the time from the start of the call to the headers of its answer, and again the time from there to
+	// the end of the answer; 0 is no bound. Only the first is a failure.
 	Timeout time.Duration
 }
 
@@ -52,17 +52,16 @@ type Answer struct {
 // Caller makes single attempts of async calls.
 type Caller struct {
 	transport http.RoundTripper
-	// KeepBody is how many bytes of an answer are returned, DrainBody how many are read so that the connection can
-	// be kept, DrainTime how long. What goes beyond closes the connection and is no failure: the status counts.
+	// KeepBody is how many bytes of an answer are returned, DrainBody how many are read: a function may go on working
+	// while it writes. What goes beyond closes the connection and is no failure: the status counts.
 	KeepBody, DrainBody int
-	DrainTime           time.Duration
 }
 
 // NewCaller returns a Caller over transport with the usual bounds.
 func NewCaller(transport http.RoundTripper) *Caller {
 	return &Caller{
 		transport: transport,
-		KeepBody:  defaultKeepBody, DrainBody: defaultDrainBody, DrainTime: defaultDrainTime,
+		KeepBody:  defaultKeepBody, DrainBody: defaultDrainBody,
 	}
 }
 
@@ -96,7 +95,7 @@ func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Req
 		failure := failureOf(ctx, callCtx, err)
 		return Answer{Kind: failure.Kind, Err: failure.Cause}
 	}
-	defer response.Body.Close() //nolint:errcheck // the answer has been read as far as it counts
+	defer response.Body.Close()
 	if !inTime {
 		return Answer{Kind: Timeout, Err: ErrHeaderTimeout}
 	}
@@ -106,7 +105,7 @@ func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Req
 	if err := checkHeader(response.Header); err != nil {
 		return Answer{Kind: Broken, Err: err}
 	}
-	defer cancelAfter(c.DrainTime, cancel, errDrained)()
+	defer cancelAfter(request.Timeout, cancel, errDrained)()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
 	c.read(&answer, response.Body, func(err error) Failure { return failureOf(ctx, callCtx, err) })
 	return answer
@@ -131,7 +130,7 @@ func (c *Caller) read(answer *Answer, body io.Reader, failureOf func(error) Fail
 		dropped, err = io.CopyN(io.Discard, body, int64(max(1, c.DrainBody-c.KeepBody)))
 		answer.Truncated = dropped > 0
 	}
-	if err == nil || err == io.EOF { //nolint:errorlint // CopyN returns io.EOF as it is
+	if err == nil || errors.Is(err, io.EOF) {
 		return
 	}
 	failure := failureOf(err)

@@ -24,7 +24,7 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // of the answer's headers; nil without a limit
 
-	tried   []string // addresses that refused the connection
+	tried   []string    // addresses that refused the connection
 	body    *callerBody // nil if the request has none
 	outcome Outcome
 }
@@ -85,14 +85,17 @@ func (e *exchange) answered(answer *http.Response) error {
 	if e.timer != nil && !e.timer.Stop() {
 		return ErrHeaderTimeout
 	}
-	if answer.StatusCode == http.StatusSwitchingProtocols && !switchAsked(answer) {
+	switched := answer.StatusCode == http.StatusSwitchingProtocols
+	if switched && !switchAsked(answer) {
 		return errUnaskedSwitch
 	}
 	if err := checkHeader(answer.Header); err != nil {
 		return err
 	}
 	e.outcome.Status = answer.StatusCode
-	e.closeIfUnread(answer.Header)
+	if !switched {
+		e.closeIfUnread(answer.Header)
+	}
 	if e.call.ResponseHeader != nil {
 		e.call.ResponseHeader(answer.Header)
 	}

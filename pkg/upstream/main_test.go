@@ -122,7 +122,7 @@ func newGateway(t *testing.T, addresses ...string) *gateway {
 		call := g.call
 		call.Endpoints, call.Lease, call.Path = &g.endpoints, lease, strings.TrimPrefix(raw, prefix)
 		call.Done = func(o Outcome) { g.outcomes <- o }
-		proxy.Serve(w, r, call)
+		proxy.Serve(&committingWriter{ResponseWriter: w}, r, call)
 	}))
 	log := &testLog{t: t}
 	server.Config.ErrorLog = log.logger()
@@ -137,6 +137,21 @@ func newGateway(t *testing.T, addresses ...string) *gateway {
 	g.address = server.Listener.Addr().String()
 	return g
 }
+
+// committingWriter takes the first status for the final one, as the writer of echo does.
+type committingWriter struct {
+	http.ResponseWriter
+	committed bool
+}
+
+func (w *committingWriter) WriteHeader(status int) {
+	if !w.committed {
+		w.committed = true
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *committingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // failForTest answers with the status that the gateway would use and the kind as the body.
 func failForTest(w http.ResponseWriter, _ *http.Request, failure Failure) {

@@ -69,7 +69,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, call ProxyCall) {
 	if r.ContentLength != 0 {
 		e.body = newCallerBody(r)
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // the exchange holds its contexts
 		panicked := recover()
 		e.finish(panicked)
 		if panicked != nil {

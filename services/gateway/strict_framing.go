@@ -183,7 +183,7 @@ func (f *framing) contentLength(value []byte) *framingError {
 	if err != nil {
 		return errLength
 	}
-	f.length = int64(length) //nolint:gosec // 63 bits
+	f.length = int64(length)
 	return nil
 }
 
@@ -222,7 +222,7 @@ func (f *framing) chunkSize(text []byte) *framingError {
 	if err != nil {
 		return errChunkSize
 	}
-	f.left, f.state = int64(size), inChunk //nolint:gosec // 63 bits
+	f.left, f.state = int64(size), inChunk
 	if size == 0 {
 		f.state = inTrailer
 	}
