@@ -107,6 +107,12 @@ func TestSecondSignalInterrupts(t *testing.T) {
 	c.expect("ready")
 	c.signal(syscall.SIGINT)
 	c.expect("take ended, work: <nil>")
+	c.signal(syscall.SIGTERM) // at once: the same, sent twice
+	select {
+	case line := <-c.lines:
+		t.Errorf("a signal that was sent twice at once interrupts: %q", line)
+	case <-time.After(time.Second):
+	}
 	c.signal(syscall.SIGTERM)
 	c.expect("work ended", "closed", "received interrupt")
 	if err := c.command.Wait(); err != nil {
