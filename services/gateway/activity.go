@@ -10,29 +10,24 @@ import (
 // activityInterval is how often the scaler is told what is in flight.
 const activityInterval = time.Second
 
-// activity counts calls for the scaler and reports them.
-type activity struct {
-	send func(bus.Activity)
-}
-
-func newActivity(send func(bus.Activity)) *activity { return &activity{send: send} }
-
-// begin counts a call of t, whose end is t.inFlight.Add(-1). It reports whether it is the first in this second.
-func (a *activity) begin(t *target) bool {
+// begin counts a call, whose end is t.inFlight.Add(-1). It reports whether it is the first since the last report. A report
+// clears called before it reads inFlight, and begin raises inFlight before it reads called: so a call that finds
+// called set is in the report that clears it.
+func (t *target) begin() (first bool) {
 	t.inFlight.Add(1)
 	return !t.called.Load() && t.called.CompareAndSwap(false, true)
 }
 
-// report sends a complete report each second, and that we leave when ctx ends.
-func (a *activity) report(ctx context.Context, full func() bus.Activity) {
-	ticker := time.NewTicker(activityInterval)
+// reportActivity sends a complete report each second, and that we leave when ctx ends.
+func (g *Gateway) reportActivity(ctx context.Context) {
+	ticker := time.NewTicker(g.interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			a.send(full())
+			g.sendActivity(g.fullActivity())
 		case <-ctx.Done():
-			a.send(bus.Activity{Leaving: true})
+			g.sendActivity(bus.Activity{Leaving: true})
 			return
 		}
 	}
@@ -45,7 +40,6 @@ func (g *Gateway) fullActivity() bus.Activity {
 	g.functions.mu.RLock()
 	defer g.functions.mu.RUnlock()
 	for name, t := range g.functions.targets {
-		// The calls that were counted before this are in the report.
 		called, inFlight := t.called.Swap(false), int(t.inFlight.Load())
 		if called || inFlight > 0 {
 			report.Functions[name] = bus.FunctionActivity{InFlight: inFlight, Endpoints: t.endpoints.InFlight()}
@@ -61,16 +55,40 @@ func (g *Gateway) announce(t *target) {
 	}})
 }
 
-// sendActivity completes a report and sends it. One that is lost is made up for by the next: calls in flight are in each.
+// sendActivity completes a report and sends it. What one says that cannot be sent is said by the next.
 func (g *Gateway) sendActivity(report bus.Activity) {
 	report.Sender, report.Kind = g.deps.Name, bus.KindGateway
-	if err := g.deps.Bus.ReportActivity(report); err != nil {
-		g.deps.Logger.Debug().Err(err).Msg("activity was not reported")
+	err := g.deps.Bus.ReportActivity(report)
+	if err == nil {
+		return
+	}
+	g.deps.Logger.Debug().Err(err).Msg("activity was not reported")
+	for name := range report.Functions {
+		if t := g.functions.get(name); t != nil {
+			t.called.Store(true)
+		}
 	}
 }
 
-func (g *Gateway) sendWake(t *target) {
+// wakeGap is how close two wakes of one function may be: a thousand held calls need no thousand wakes.
+const wakeGap = 100 * time.Millisecond
+
+// wakeSoon asks for a start of the function, unless that was just done. It is repeated by whoever waits.
+func (g *Gateway) wakeSoon(t *target) {
+	if !t.mayWake(time.Now()) {
+		return
+	}
 	if err := g.deps.Bus.Wake(t.name); err != nil {
 		g.deps.Logger.Debug().Err(err).Str("function", t.name).Msg("the wake was not sent")
 	}
+}
+
+func (t *target) mayWake(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.woken) < wakeGap {
+		return false
+	}
+	t.woken = now
+	return true
 }

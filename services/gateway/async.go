@@ -18,19 +18,20 @@ func (g *Gateway) callAsync(c echo.Context) error {
 	}
 	start := time.Now()
 	id, err := g.enqueue(c, ask)
-	g.metrics.call(t.name, modeAsync, err, time.Since(start))
+	g.metrics.queued(t.name, err, time.Since(start))
 	if err != nil {
 		return err
 	}
 	h := c.Response().Header()
-	stamp(h, id, start)
+	stampCall(h, id, start)
 	h.Set(headerElementID, id)
+	h.Set("Content-Length", "0")
 	return c.NoContent(http.StatusAccepted)
 }
 
 func (g *Gateway) enqueue(c echo.Context, ask functionTarget) (id string, err error) {
 	r := c.Request()
-	body, release, err := g.readBody(c.Response(), r)
+	body, release, err := g.readBody(c.Response().Writer, r)
 	if err != nil {
 		return "", err
 	}
@@ -39,6 +40,9 @@ func (g *Gateway) enqueue(c echo.Context, ask functionTarget) (id string, err er
 		Function: ask.name, Method: r.Method, Path: ask.path, Query: ask.query,
 		Header: upstream.CallerHeader(r), Body: body,
 	})
+	if err != nil && r.Context().Err() != nil {
+		return "", callerGone()
+	}
 	if err != nil {
 		return "", queueProblem(ask.name, err)
 	}

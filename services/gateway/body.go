@@ -1,64 +1,44 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
-	"sync"
+	"os"
+	"time"
 )
 
-// budget bounds the memory that the bodies of calls being queued take together.
-type budget struct {
-	mu   sync.Mutex
-	left int64 // guarded by mu
-}
+const (
+	// firstStep is the room for a body of unknown length to begin with, in bytes; it is doubled as the body grows.
+	firstStep = 4 << 10
+	// paceStep bytes of a body must come within paceTime, or a caller could hold its memory for ever.
+	paceStep = 64 << 10
+	paceTime = 30 * time.Second
+)
 
-func (b *budget) take(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n > b.left {
-		return false
-	}
-	b.left -= n
-	return true
-}
-
-func (b *budget) give(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left += n
-}
-
-// bodyStep is how much of a body of unknown length is taken from the budget at a time.
-const bodyStep = 64 << 10
+var (
+	errBudget   = errors.New("no room in memory")
+	errTooLarge = errors.New("larger than the limit")
+)
 
 // readBody reads the body of a call to be queued. Its size is checked before it is read, and every byte is within the
 // budget until release is called.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	limit := g.bodyLimit()
-	if r.ContentLength > limit {
-		return nil, nil, tooLarge(limit)
-	}
-	taken := int64(0)
-	release = func() { g.budget.give(taken) }
-	grow := func(n int64) bool {
-		if !g.budget.take(n) {
-			return false
-		}
-		taken += n
-		return true
-	}
-	if r.ContentLength >= 0 {
-		body, err = readKnown(r, grow)
-	} else {
-		body, err = readUnknown(http.MaxBytesReader(w, r.Body, limit), grow)
+	b := &queuedBody{from: r.Body, control: http.NewResponseController(w), budget: g.budget, pace: g.pace}
+	switch {
+	case r.ContentLength > limit:
+		err = errTooLarge
+	case r.ContentLength > 0:
+		err = b.readKnown(r.ContentLength)
+	case r.ContentLength < 0:
+		err = b.readUnknown(limit)
 	}
 	if err != nil {
-		release()
+		b.release()
 		return nil, nil, bodyProblem(err, limit)
 	}
-	return body, release, nil
+	return b.data, b.release, nil
 }
 
 // bodyLimit is what the configuration and one message of the queue allow.
@@ -69,48 +49,93 @@ func (g *Gateway) bodyLimit() int64 {
 	return g.config.AsyncBodyLimit
 }
 
-var errBudget = errors.New("no room in memory")
-
-func readKnown(r *http.Request, grow func(int64) bool) ([]byte, error) {
-	if r.ContentLength == 0 {
-		return nil, nil
-	}
-	if !grow(r.ContentLength) {
-		return nil, errBudget
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+// queuedBody is a body while it is read into memory.
+type queuedBody struct {
+	from    io.Reader
+	control *http.ResponseController
+	budget  *budget
+	pace    time.Duration
+	data    []byte
+	taken   int64 // of the budget
+	due     int   // how much of data the deadline of reading is for
 }
 
-func readUnknown(from io.Reader, grow func(int64) bool) ([]byte, error) {
-	var body bytes.Buffer
+func (b *queuedBody) release() {
+	b.budget.give(b.taken)
+	b.taken = 0
+}
+
+// readKnown reads exactly size bytes.
+func (b *queuedBody) readKnown(size int64) error {
+	if err := b.grow(size); err != nil {
+		return err
+	}
+	err := b.fill()
+	if errors.Is(err, io.EOF) && int64(len(b.data)) < size {
+		return io.ErrUnexpectedEOF
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// readUnknown reads to the end, but not more than one byte above the limit.
+func (b *queuedBody) readUnknown(limit int64) error {
 	for {
-		if !grow(bodyStep) {
-			return nil, errBudget
+		if int64(len(b.data)) > limit {
+			return errTooLarge
 		}
-		_, err := io.CopyN(&body, from, bodyStep)
-		if errors.Is(err, io.EOF) {
-			return body.Bytes(), nil
+		if err := b.grow(min(max(firstStep, 2*int64(cap(b.data))), limit+1)); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
+		err := b.fill()
+		if errors.Is(err, io.EOF) && int64(len(b.data)) <= limit {
+			return nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
 		}
 	}
+}
+
+// grow makes room for size bytes in all. While they are moved, both places count.
+func (b *queuedBody) grow(size int64) error {
+	if !b.budget.take(size) {
+		return errBudget
+	}
+	room := make([]byte, len(b.data), size)
+	copy(room, b.data)
+	b.budget.give(b.taken)
+	b.data, b.taken = room, size
+	return nil
+}
+
+// fill reads until there is no more room, or an error, which is io.EOF at the body's end.
+func (b *queuedBody) fill() error {
+	for len(b.data) < cap(b.data) {
+		if len(b.data) >= b.due {
+			_ = b.control.SetReadDeadline(time.Now().Add(b.pace)) // every server of ours can
+			b.due = len(b.data) + paceStep
+		}
+		n, err := b.from.Read(b.data[len(b.data):cap(b.data)])
+		b.data = b.data[:len(b.data)+n]
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func bodyProblem(err error, limit int64) *Problem {
-	var over *http.MaxBytesError
 	switch {
-	case errors.As(err, &over):
-		return tooLarge(limit)
+	case errors.Is(err, errTooLarge):
+		return problem(largeBody, "the body of a queued call may have %d bytes", limit)
 	case errors.Is(err, errBudget):
-		return problem(http.StatusServiceUnavailable, "body-budget-full", "Too many large bodies at once", "the bodies of calls being queued fill the memory set aside for them").retryAfter(1)
+		return problem(fullBudget, "the bodies of calls being queued fill the memory set aside for them")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem(lateBody, "the next %d bytes did not come within %s", paceStep, paceTime)
 	default:
 		return unreadable("body", err)
 	}
-}
-
-func tooLarge(limit int64) *Problem {
-	return problem(http.StatusRequestEntityTooLarge, "body-too-large", "The body is too large", "the body of a queued call may have %d bytes", limit)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/upstream"
@@ -23,6 +24,9 @@ type target struct {
 	inFlight atomic.Int64
 	// called says that there was a call since the last report of activity.
 	called atomic.Bool
+
+	mu    sync.Mutex
+	woken time.Time // when a wake was last sent; guarded by mu
 }
 
 // functions is what the bucket holds. It is a bus.FunctionsReader.
@@ -33,9 +37,14 @@ type functions struct {
 
 	mu      sync.RWMutex
 	targets map[string]*target // guarded by mu
+
+	// removed is told of each function that is gone.
+	removed func(name string)
 }
 
-func newFunctions() *functions { return &functions{known: make(chan struct{}), targets: map[string]*target{}} }
+func newFunctions(removed func(name string)) *functions {
+	return &functions{known: make(chan struct{}), targets: map[string]*target{}, removed: removed}
+}
 
 // Apply takes the newest state of a function.
 func (f *functions) Apply(state function.State) {
@@ -58,6 +67,7 @@ func (f *functions) Remove(name string) {
 	if t := f.targets[name]; t != nil {
 		delete(f.targets, name)
 		close(t.gone)
+		f.removed(name)
 	}
 }
 

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -23,7 +24,7 @@ type Config struct {
 	// AsyncBodyLimit is in bytes.
 	AsyncBodyLimit int64 `default:"524288000" help:"Bytes that the body of a queued call may have; what one NATS message can carry is a limit as well."`
 	// BodyBudget is in bytes.
-	BodyBudget int64         `default:"536870912" help:"Bytes that the bodies of all calls being queued may take in memory together; more wait with 503."`
+	BodyBudget int64         `default:"536870912" help:"Bytes that the bodies of all calls being queued or held may take in memory together; more are answered with 503."`
 	StartWait  time.Duration `default:"120s" help:"How long a sync call is held while no replica is ready, before it is answered with 503."`
 }
 
@@ -45,24 +46,26 @@ type Gateway struct {
 	server    *ops.Server
 	proxy     *upstream.Proxy
 	functions *functions
-	activity  *activity
-	budget    *budget
-	metrics   *metrics
+	// pace and interval are paceTime and activityInterval but in tests.
+	pace, interval time.Duration
+	budget         *budget
+	metrics        *metrics
 }
 
 // New wires a Gateway; it does nothing before Listen or Run.
 func New(config Config, deps Deps) *Gateway {
 	g := &Gateway{
-		config:    config,
-		deps:      deps,
-		functions: newFunctions(),
-		budget:    &budget{left: config.BodyBudget},
-		metrics:   newMetrics(deps.Registry),
+		config:   config,
+		deps:     deps,
+		budget:   &budget{left: config.BodyBudget},
+		metrics:  newMetrics(deps.Registry),
+		pace:     paceTime,
+		interval: activityInterval,
 	}
-	g.activity = newActivity(g.sendActivity)
+	g.functions = newFunctions(g.metrics.forget)
 	g.proxy = upstream.NewProxy(deps.Transport, g.failed)
 	g.server = ops.NewServer(ops.ServerConfig{
-		Name: "gateway", Addr: config.Listen, Flag: "--listen", Handler: Strict(g.routes(), refuseHead), Logger: deps.Logger,
+		Name: "gateway", Addr: config.Listen, Flag: "--listen", Handler: Strict(lingering(g.routes(), lingerTime), refuseHead), Logger: deps.Logger,
 		WrapListener: StrictListener, ConnContext: StrictContext,
 	})
 	deps.Health.AddReady(ops.Check{Name: "functions", Probe: g.functions.Known})
@@ -84,17 +87,19 @@ func (g *Gateway) Known() <-chan struct{} { return g.functions.known }
 func (g *Gateway) Run(take, work context.Context) error {
 	// Functions and activity are followed until the last request has ended.
 	background, stop := context.WithCancel(context.WithoutCancel(work))
+	take, stopTaking := context.WithCancel(take)
+	defer stopTaking()
 	var followers sync.WaitGroup
-	failed := make(chan error, 2)
-	followers.Go(func() { failed <- g.follow(background) })
-	followers.Go(func() { g.activity.report(background, g.fullActivity) })
+	var failure error // read after followers have ended
+	followers.Go(func() {
+		defer stopTaking() // without the functions nothing can be served
+		failure = g.follow(background)
+	})
+	followers.Go(func() { g.reportActivity(background) })
 	err := g.server.Run(take, work)
 	stop()
 	followers.Wait()
-	if err != nil {
-		return err
-	}
-	return <-failed
+	return errors.Join(failure, err)
 }
 
 // follow keeps the functions up to date until ctx ends.
@@ -112,7 +117,7 @@ func (g *Gateway) follow(ctx context.Context) error {
 // ended drops the error of what was interrupted by the end of ctx.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // this is what the function is for
 	}
 	return err
 }
@@ -121,23 +126,21 @@ func (g *Gateway) routes() http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = g.routeError
-	for _, route := range []struct {
-		path    string
-		handler echo.HandlerFunc
-	}{
-		{"/function/:name", g.callSync},
-		{"/function/:name/*", g.callSync},
-		{"/async-function/:name", g.callAsync},
-		{"/async-function/:name/*", g.callAsync},
-	} {
-		e.Any(route.path, route.handler)
+	for _, below := range []string{"/:name", "/:name/*"} {
+		// A route without methods takes them all; echo's Any takes those that it knows.
+		e.RouteNotFound("/function"+below, g.callSync)
+		e.RouteNotFound("/async-function"+below, g.callAsync)
 	}
 	e.Match([]string{http.MethodGet, http.MethodPost}, "/wake-function/:name", g.wake)
-	e.GET("/status-functions", g.statusAll)
-	e.GET("/status-function/:name", g.status)
-	e.GET("/functions", g.describeAll)
-	e.GET("/functions/:name", g.describe)
-	e.GET("/health", echo.WrapHandler(g.deps.Health.LiveHandler()))
-	e.GET("/ready", echo.WrapHandler(g.deps.Health.ReadyHandler()))
+	for path, handler := range map[string]echo.HandlerFunc{
+		"/status-functions":      g.statusAll,
+		"/status-function/:name": g.status,
+		"/functions":             g.describeAll,
+		"/functions/:name":       g.describe,
+		"/health":                echo.WrapHandler(g.deps.Health.LiveHandler()),
+		"/ready":                 echo.WrapHandler(g.deps.Health.ReadyHandler()),
+	} {
+		e.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
+	}
 	return e
 }

@@ -15,7 +15,8 @@ const (
 	modeAsync = "async"
 )
 
-// metrics are the gateway's. The label function is always that of a function that exists, outcome one of a few words.
+// metrics are the gateway's. The label function is always that of a function that exists, outcome a class of
+// statuses or the name of a ProblemKind.
 type metrics struct {
 	calls    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -40,21 +41,21 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
-// call counts a call that we have answered ourselves.
-func (m *metrics) call(function, mode string, err error, took time.Duration) {
+// queued counts an async call, err being a Problem or nil.
+func (m *metrics) queued(function string, err error, took time.Duration) {
 	outcome := "accepted"
 	var p *Problem
 	if errors.As(err, &p) {
-		outcome = p.Type[len(problemType):]
+		outcome = p.name()
 	}
-	m.observe(function, mode, outcome, took)
+	m.observe(function, modeAsync, outcome, took)
 }
 
 // proxied counts a call that a function has answered, or has not.
 func (m *metrics) proxied(function string, o upstream.Outcome, took time.Duration) {
-	outcome := o.Failure.Kind.String()
-	if o.Failure.Kind == upstream.None {
-		outcome = statusClass(o.Status)
+	outcome := statusClass(o.Status)
+	if o.Failure.Kind != upstream.None {
+		outcome = failureProblem(function, o.Failure).name()
 	}
 	m.observe(function, modeSync, outcome, took)
 }
@@ -64,10 +65,12 @@ func (m *metrics) observe(function, mode, outcome string, took time.Duration) {
 	m.duration.WithLabelValues(function, mode).Observe(took.Seconds())
 }
 
-func (m *metrics) heldFor(function string, held time.Duration) {
-	if held > 0 {
-		m.held.WithLabelValues(function).Observe(held.Seconds())
-	}
+// forget drops the series of a function that is gone.
+func (m *metrics) forget(function string) {
+	of := prometheus.Labels{"function": function}
+	m.calls.DeletePartialMatch(of)
+	m.duration.DeletePartialMatch(of)
+	m.held.DeletePartialMatch(of)
 }
 
 func statusClass(status int) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -13,11 +14,9 @@ import (
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
-// problemType starts the type of every problem. What follows never changes its meaning: clients tell problems apart by it.
-const problemType = "urn:sluice:problem:"
-
 // Problem is one answer of ours that is an error (RFC 9457).
 type Problem struct {
+	// Type is that of a ProblemKind.
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
@@ -31,46 +30,50 @@ type Problem struct {
 // Error makes a Problem an error, so that handlers return it.
 func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
 
-func problem(status int, name, title, format string, args ...any) *Problem {
-	return &Problem{Type: problemType + name, Title: title, Status: status, Detail: fmt.Sprintf(format, args...)}
+// name is the Type without what all types begin with.
+func (p *Problem) name() string { return strings.TrimPrefix(p.Type, problemType) }
+
+func problem(kind problemKind, format string, args ...any) *Problem {
+	k := problemKinds[kind]
+	return &Problem{Type: k.Type(), Title: k.Title, Status: k.Status, Detail: fmt.Sprintf(format, args...), RetryAfter: k.RetryAfter}
 }
 
-func (p *Problem) retryAfter(seconds int) *Problem {
-	p.RetryAfter = seconds
-	return p
-}
-
-// write sends the problem.
+// write sends the problem. One Problem may be written by several goroutines.
 func (p *Problem) write(w http.ResponseWriter) {
-	p.CallID = w.Header().Get(headerCallID)
+	answer := *p
+	answer.CallID = w.Header().Get(headerCallID)
+	body, _ := json.Marshal(answer) // strings and numbers can be written
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Del("Content-Length")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if p.Status == http.StatusRequestTimeout { // or net/http would wait for the body once more (RFC 9110 §15.5.9)
+		w.Header().Set("Connection", "close")
+	}
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // a caller who has gone needs no answer
+	_, _ = w.Write(body) // a caller who has gone needs no answer
 }
 
 func functionNotFound(name string) *Problem {
-	return problem(http.StatusNotFound, "function-not-found", "No such function", "no function has the name %q", name)
+	return problem(unknownFunction, "no function has the name %q", name)
 }
 
-func unreadable(what string, err error) *Problem {
-	return problem(http.StatusBadRequest, "bad-request", "The request cannot be read", "%s: %v", what, err)
-}
+func unreadable(what string, err error) *Problem { return problem(badRequest, "%s: %v", what, err) }
+
+func callerGone() *Problem { return problem(goneCaller, "nobody reads this") }
 
 // queueProblem says why a call could not be queued.
 func queueProblem(name string, err error) *Problem {
 	switch {
 	case errors.Is(err, bus.ErrQueueFull):
-		return problem(http.StatusTooManyRequests, "queue-full", "The function's queue is full", "as many calls of %q are queued as may be", name).retryAfter(5)
+		return problem(fullQueue, "as many calls of %q are queued as may be", name)
 	case errors.Is(err, bus.ErrStorageFull):
-		return problem(http.StatusServiceUnavailable, "queue-storage-full", "The queue's storage is full", "no call can be queued until others have been taken").retryAfter(30)
+		return problem(fullStorage, "no call can be queued until others have been taken")
 	case errors.Is(err, bus.ErrTooLarge):
-		return problem(http.StatusRequestEntityTooLarge, "body-too-large", "The call is too large", "body and headers together are more than a queued call can carry")
+		return problem(largeBody, "body and headers together are more than a queued call can carry")
 	default:
-		return problem(http.StatusServiceUnavailable, "queue-unavailable", "The queue does not answer", "the call was not accepted in time: %v", err).retryAfter(1)
+		return problem(silentQueue, "the call was not accepted in time: %v", err)
 	}
 }
 
@@ -78,13 +81,15 @@ func queueProblem(name string, err error) *Problem {
 func failureProblem(name string, failure upstream.Failure) *Problem {
 	switch failure.Kind {
 	case upstream.Timeout:
-		return problem(http.StatusGatewayTimeout, "function-timeout", "The function did not answer in time", "%q sent no answer within its HttpTimeout", name)
+		return problem(lateFunction, "%q sent no answer within its HttpTimeout", name)
 	case upstream.Refused:
-		return problem(http.StatusBadGateway, "function-unreachable", "The function cannot be reached", "no replica of %q took the connection", name).retryAfter(1)
+		return problem(unreachableFunction, "no replica of %q took the connection", name)
 	case upstream.Invalid:
-		return problem(http.StatusBadRequest, "bad-request", "The request cannot be passed on", "%v", failure.Cause)
+		return problem(badRequest, "it cannot be passed on: %v", failure.Cause)
+	case upstream.CallerGone:
+		return callerGone()
 	default:
-		return problem(http.StatusBadGateway, "function-broke-off", "The function's answer broke off", "the connection to %q ended before a whole answer", name)
+		return problem(brokenFunction, "the connection to %q ended before a whole answer", name)
 	}
 }
 
@@ -98,17 +103,17 @@ func (g *Gateway) routeError(err error, c echo.Context) {
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
-		p = problem(routing.Code, "method-not-allowed", "Method not allowed", "%s is not a method of %s", c.Request().Method, c.Request().URL.Path)
+		p = problem(wrongMethod, "%s is not a method of %s", c.Request().Method, c.Request().URL.Path)
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
-		p = problem(routing.Code, "route-not-found", "No such route", "%s is no route of this gateway: see /function/<name>, /async-function/<name>, /status-functions", c.Request().URL.Path)
+		p = problem(unknownRoute, "%s is no route of this gateway: see /function/<name>, /async-function/<name>, /status-functions", c.Request().URL.Path)
 	default:
 		g.deps.Logger.Error().Err(err).Str("path", c.Request().URL.Path).Msg("a request failed")
-		p = problem(http.StatusInternalServerError, "internal", "Internal error", "the gateway's log says more")
+		p = problem(internalError, "the gateway's log says more")
 	}
 	p.write(c.Response())
 }
 
 // refuseHead answers a request whose head is not one well-formed HTTP request.
 func refuseHead(w http.ResponseWriter, _ *http.Request, reason error) {
-	problem(http.StatusBadRequest, "bad-request", "The request is malformed", "%v", reason).write(w)
+	unreadable("framing", reason).write(w)
 }

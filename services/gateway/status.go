@@ -12,17 +12,22 @@ import (
 
 // wake starts a function without calling it.
 func (g *Gateway) wake(c echo.Context) error {
-	t, err := g.named(c)
+	t, err := g.public(c.Param("name"))
 	if err != nil {
 		return err
 	}
+	if err := g.deps.Bus.Wake(t.name); err != nil {
+		return problem(silentQueue, "the wake could not be sent: %v", err)
+	}
 	t.called.Store(true) // the next report repeats it, in case the wake is lost
-	g.sendWake(t)
 	return c.NoContent(http.StatusNoContent)
 }
 
 // statusAll answers in the shape of SlimFaas.
 func (g *Gateway) statusAll(c echo.Context) error {
+	if p := g.notStarted(); p != nil {
+		return p
+	}
 	statuses := []function.Status{}
 	for _, t := range g.functions.all() {
 		statuses = append(statuses, t.state.Load().Status())
@@ -31,7 +36,7 @@ func (g *Gateway) statusAll(c echo.Context) error {
 }
 
 func (g *Gateway) status(c echo.Context) error {
-	t, err := g.named(c)
+	t, err := g.named(c.Param("name"))
 	if err != nil {
 		return err
 	}
@@ -53,6 +58,9 @@ func (t *target) describe() Description {
 }
 
 func (g *Gateway) describeAll(c echo.Context) error {
+	if p := g.notStarted(); p != nil {
+		return p
+	}
 	descriptions := []Description{}
 	for _, t := range g.functions.all() {
 		descriptions = append(descriptions, t.describe())
@@ -64,7 +72,7 @@ func (g *Gateway) describeAll(c echo.Context) error {
 const depthTimeout = time.Second
 
 func (g *Gateway) describe(c echo.Context) error {
-	t, err := g.named(c)
+	t, err := g.named(c.Param("name"))
 	if err != nil {
 		return err
 	}
@@ -77,14 +85,35 @@ func (g *Gateway) describe(c echo.Context) error {
 	return c.JSON(http.StatusOK, description)
 }
 
-// named is the function that the route's parameter names.
-func (g *Gateway) named(c echo.Context) (*target, error) {
-	name := c.Param("name")
-	t := g.functions.get(name)
-	if t == nil {
+// public is the function of that name, if it may be called from outside.
+func (g *Gateway) public(name string) (*target, error) {
+	t, err := g.named(name)
+	if err != nil {
+		return nil, err
+	}
+	if t.private() {
 		return nil, functionNotFound(name)
 	}
 	return t, nil
+}
+
+// named is the function of that name.
+func (g *Gateway) named(name string) (*target, error) {
+	if t := g.functions.get(name); t != nil {
+		return t, nil
+	}
+	if p := g.notStarted(); p != nil {
+		return nil, p
+	}
+	return nil, functionNotFound(name)
+}
+
+// notStarted is what to answer as long as it is not known which functions there are; then it is nil.
+func (g *Gateway) notStarted() *Problem {
+	if err := g.functions.Known(context.Background()); err != nil {
+		return problem(starting, "%v", err)
+	}
+	return nil
 }
 
 // private reports whether the function may only be called from inside. Nobody is inside yet, so it is answered as if it
