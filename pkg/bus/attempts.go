@@ -13,6 +13,9 @@ import (
 // attemptsTTL removes records whose call ended without anybody to delete them; it is longer than any delay.
 const attemptsTTL = 7 * 24 * time.Hour
 
+// removedTTL is how long the mark of a removed record stays: nobody follows this bucket, and Load reads the marks too.
+const removedTTL = time.Minute
+
 // Attempt is what is kept of the failed attempts of a call that waits for another one.
 type Attempt struct {
 	// Tries is how many attempts were made.
@@ -34,7 +37,8 @@ type Attempts struct {
 // OpenAttempts makes the bucket of attempt records if it is not there.
 func (b *Bus) OpenAttempts(ctx context.Context) (*Attempts, error) {
 	kv, err := b.ensureBucket(ctx, jetstream.KeyValueConfig{
-		Bucket: b.AttemptsBucket(), Description: "Failed attempts of calls that wait for another one", TTL: attemptsTTL,
+		Bucket: b.AttemptsBucket(), Description: "Failed attempts of calls that wait for another one",
+		TTL: attemptsTTL, LimitMarkerTTL: removedTTL,
 	})
 	if err != nil {
 		return nil, err
@@ -64,7 +68,7 @@ func (a *Attempts) Record(ctx context.Context, function, id string, attempt Atte
 func (a *Attempts) Remove(ctx context.Context, function, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := a.kv.Purge(ctx, attemptKey(function, id)); err != nil {
+	if err := a.kv.Purge(ctx, attemptKey(function, id), jetstream.PurgeTTL(removedTTL)); err != nil {
 		return fmt.Errorf("remove the attempt record of call %s: %w", id, err)
 	}
 	return nil
@@ -89,7 +93,7 @@ func (a *Attempts) load(ctx context.Context, function string) (map[uint64]Attemp
 	if err != nil {
 		return nil, err
 	}
-	defer watcher.Stop() //nolint:errcheck // it fails only when the connection has ended it already
+	defer stopWatch(watcher)
 	attempts := map[uint64]Attempt{}
 	for {
 		select {

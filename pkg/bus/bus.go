@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,32 @@ type Settings struct {
 	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together; 0 means as many as the server has."`
 	// PublishPatience bounds how long a publish is repeated while NATS does not answer.
 	PublishPatience time.Duration `default:"10s" help:"How long a call waits for the queue to accept it before its caller gets 503."`
+	// AckWait is how long a delivered call may go without a sign of life before the server delivers it again; 0 means 30 s.
+	AckWait time.Duration `kong:"-"`
+}
+
+// check names the settings with which no stream could be made.
+func (c Config) check() error {
+	switch {
+	case c.Settings.Prefix == "" || strings.Trim(c.Settings.Prefix, prefixLetters) != "":
+		return fmt.Errorf("prefix %q: it must have letters, digits, - and _ only", c.Settings.Prefix)
+	case c.Settings.QueueLimit < 1:
+		return fmt.Errorf("queue limit %d: it must be at least 1", c.Settings.QueueLimit)
+	case c.Settings.StorageLimit < 0:
+		return fmt.Errorf("storage limit %d: it must be a number of bytes, or 0 for no limit", c.Settings.StorageLimit)
+	}
+	return nil
+}
+
+// prefixLetters may be in the name of a stream and in a word of a subject alike.
+const prefixLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// attemptTimeout bounds one attempt to publish, within the patience.
+func (s Settings) attemptTimeout() time.Duration {
+	if s.PublishPatience > 0 {
+		return min(publishTimeout, s.PublishPatience)
+	}
+	return publishTimeout
 }
 
 // Bus is one connection to NATS and what Sluice does over it. All its methods may be called from any goroutine.
@@ -76,11 +103,16 @@ type Bus struct {
 // Connect opens the connection. It does not wait for the server: a Bus whose server is away reconnects for ever, and
 // its operations fail with ErrUnavailable meanwhile.
 func Connect(config Config) (*Bus, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
 	b := &Bus{Names: Names{Prefix: config.Settings.Prefix}, config: config, reconnects: map[chan struct{}]struct{}{}}
 	conn, err := nats.Connect(config.URL,
 		nats.Name(config.Name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		// Without this the client gives up for good when it is refused twice, as while the server's users are reloaded.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait/2, reconnectWait),
 		// A publish while disconnected must fail at once: it is repeated with its own patience, not from a buffer.
@@ -98,7 +130,7 @@ func Connect(config Config) (*Bus, error) {
 	}
 	js, err := jetstream.New(conn,
 		jetstream.WithDefaultTimeout(requestTimeout),
-		jetstream.WithPublishAsyncTimeout(publishTimeout),
+		jetstream.WithPublishAsyncTimeout(config.Settings.attemptTimeout()),
 		jetstream.WithPublishAsyncMaxPending(maxPendingPublishes))
 	if err != nil {
 		conn.Close()
@@ -130,7 +162,11 @@ func (b *Bus) MaxBody() int64 { return max(0, b.maxCallSize()-maxCallHeader) }
 func (b *Bus) maxCallSize() int64 { return max(0, b.conn.MaxPayload()-maxDeadHeader) }
 
 const (
-	maxCallHeader = 64 << 10
+	// maxHeader is the server's limit for the header block of a message in a stream.
+	maxHeader = 64<<10 - 1
+	// maxCallHeader leaves room in it for why a call was given up.
+	maxCallHeader = 60 << 10
+	// maxDeadHeader has that, a part of the last answer, and the space that the client writes after each colon of the call's header.
 	maxDeadHeader = 32 << 10
 )
 
@@ -175,6 +211,9 @@ func retry(ctx context.Context, do func(context.Context) error) error {
 		if err == nil || permanent(err) {
 			return err
 		}
+		if errors.Is(err, nats.ErrConnectionClosed) { // by Close
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -183,10 +222,16 @@ func retry(ctx context.Context, do func(context.Context) error) error {
 	}
 }
 
-// permanent reports whether repeating an operation cannot help.
+// permanent reports whether repeating an operation cannot help. Refusals for a full server and for an election have codes of
+// 500 and above. A name in use means that another service makes the same stream at this moment: the next attempt finds it.
 func permanent(err error) bool {
-	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrStorageFull) || errors.Is(err, errTooOld) {
-		return true
+	for _, final := range []error{ErrTooLarge, ErrQueueFull, ErrStorageFull, errTooOld, nats.ErrBadHeaderMsg} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return false
 	}
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 408 && api.Code != 429

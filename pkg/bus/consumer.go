@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,10 +15,8 @@ import (
 )
 
 const (
-	// ackWait is how long a delivered call may go without a sign of life before the server delivers it again.
-	ackWait = 30 * time.Second
-	// ProgressInterval is how often a running call needs Delivery.InProgress.
-	ProgressInterval = ackWait / 3
+	// defaultAckWait is the AckWait of Settings that say none.
+	defaultAckWait = 30 * time.Second
 	// inactiveThreshold is after how long without a pull the server removes a consumer.
 	inactiveThreshold = 5 * time.Minute
 	// maxAckPending is large because calls that wait for a retry count against it.
@@ -31,27 +30,53 @@ const (
 	silence = 2 * time.Second
 )
 
+func (b *Bus) ackWait() time.Duration {
+	if b.config.Settings.AckWait > 0 {
+		return b.config.Settings.AckWait
+	}
+	return defaultAckWait
+}
+
+// ProgressInterval is how often a running call needs Delivery.InProgress.
+func (b *Bus) ProgressInterval() time.Duration { return b.ackWait() / 3 }
+
 // Consumer pulls the calls of one function through its durable pull consumer. It asks for exactly as many calls as it is told
 // to, whenever it is told to, which none of the client library's consumer loops can do: they pull in batches of a fixed size.
 //
-// A Consumer belongs to one goroutine. That goroutine reads Messages and gives each to Handle.
+// A Consumer belongs to one goroutine, but Open may run in another one. That goroutine reads Messages and gives each to Handle.
 type Consumer struct {
 	bus      *Bus
 	function string
 	messages chan *nats.Msg
 	sub      *nats.Subscription
 	inbox    string
-	// open has the number of calls that each open pull may still bring, by the number in its reply subject.
-	open  map[uint64]int
-	last  uint64 // number of the newest pull
-	asked int    // sum of open
-	heard time.Time
+	dropped  int       // messages that sub had no room for
+	retired  []retired // subscriptions from before a Reset
+	pulls    []pull    // those that are open, the oldest first
+	last     uint64    // number of the newest pull
+	asked    int       // sum of pulls
+	heard    time.Time
+}
+
+// pull is one open pull request. The server serves open pulls in turn and a delivery does not say to which it belongs, so deliveries
+// are taken off the oldest: the sum is exact at once, and the share of each is put right by the end of its pull, which says how much
+// was left (see ended).
+type pull struct {
+	number uint64 // last word of its reply subject
+	left   int
+	until  time.Time // when its end is overdue
+}
+
+// retired is a subscription whose pulls may still bring calls, which count no more.
+type retired struct {
+	sub   *nats.Subscription
+	until time.Time
 }
 
 // NewConsumer returns a Consumer of the function's calls that never has more than most of them asked for.
 func (b *Bus) NewConsumer(function string, most int) *Consumer {
 	const statuses = 256 // heartbeats and ends of pulls that may arrive beside the calls
-	return &Consumer{bus: b, function: function, messages: make(chan *nats.Msg, most+statuses), open: map[uint64]int{}}
+	return &Consumer{bus: b, function: function, messages: make(chan *nats.Msg, most+statuses)}
 }
 
 // Open makes the durable consumer if it is not there and subscribes to what pulls bring. It is called again whenever Handle or
@@ -73,7 +98,7 @@ func (c *Consumer) Open(ctx context.Context) error {
 func (c *Consumer) Redeliver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := c.bus.js.ResetConsumer(ctx, c.bus.CallsStream(), c.function); err != nil {
+	if _, err := c.bus.js.ResetConsumer(ctx, c.bus.CallsStream(), CallsConsumer(c.function)); err != nil {
 		return fmt.Errorf("reset the consumer of %s: %w", c.function, err)
 	}
 	return nil
@@ -81,10 +106,10 @@ func (c *Consumer) Redeliver(ctx context.Context) error {
 
 func (c *Consumer) config() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable:           c.function,
+		Durable:           CallsConsumer(c.function),
 		FilterSubject:     c.bus.CallSubject(c.function),
 		AckPolicy:         jetstream.AckExplicitPolicy,
-		AckWait:           ackWait,
+		AckWait:           c.bus.ackWait(),
 		MaxDeliver:        -1,
 		MaxAckPending:     maxAckPending,
 		MaxWaiting:        maxWaitingPulls,
@@ -92,27 +117,54 @@ func (c *Consumer) config() jetstream.ConsumerConfig {
 	}
 }
 
-// Reset forgets the pulls that are open, after Open has succeeded, and subscribes the first time.
+// Reset forgets the pulls that are open, after Open has succeeded, and subscribes anew: what a forgotten pull still brings is
+// delivered, but taken off no newer pull.
 func (c *Consumer) Reset() error {
-	clear(c.open)
-	c.asked, c.heard = 0, time.Now()
-	if c.sub != nil {
-		return nil
-	}
-	c.inbox = nats.NewInbox()
-	sub, err := c.bus.conn.ChanSubscribe(c.inbox+".*", c.messages)
+	inbox := nats.NewInbox()
+	sub, err := c.bus.conn.ChanSubscribe(inbox+".*", c.messages)
 	if err != nil {
 		return fmt.Errorf("subscribe to the calls of %s: %w", c.function, err)
 	}
-	c.sub = sub
+	now := time.Now()
+	if c.sub != nil {
+		c.retired = append(c.retired, retired{c.sub, now.Add(pullExpiry + silence)})
+	}
+	c.sub, c.inbox, c.dropped = sub, inbox, 0
+	c.pulls, c.asked, c.heard = nil, 0, now
 	return nil
 }
 
-// Close ends the subscription. Calls that the server sends into a pull that was still open are delivered again after
+// Leave ends the open pulls and returns the calls that they have brought and nobody has handled, for the caller to hand back. It waits
+// until the server has confirmed that it sends no more, at most until ctx ends. Reset makes the Consumer usable again.
+func (c *Consumer) Leave(ctx context.Context) (left []*Delivery) {
+	for _, sub := range c.subscriptions() {
+		_ = sub.Drain() // fails only when the connection is closed: then nothing more arrives
+	}
+	_ = c.bus.conn.FlushWithContext(ctx) // a server that is away sends nothing either
+	for len(c.messages) > 0 {
+		if delivery, _ := c.Handle(<-c.messages); delivery != nil { // the end of a pull is of no interest now
+			left = append(left, delivery)
+		}
+	}
+	c.sub, c.retired, c.pulls, c.asked = nil, nil, nil, 0
+	return left
+}
+
+func (c *Consumer) subscriptions() (subs []*nats.Subscription) {
+	if c.sub != nil {
+		subs = append(subs, c.sub)
+	}
+	for _, r := range c.retired {
+		subs = append(subs, r.sub)
+	}
+	return subs
+}
+
+// Close ends the subscriptions. Calls that the server sends into a pull that was still open are delivered again after
 // the ack wait, to whoever pulls then.
 func (c *Consumer) Close() {
-	if c.sub != nil {
-		_ = c.sub.Unsubscribe() // fails only when the connection is closed, which ends it too
+	for _, sub := range c.subscriptions() {
+		_ = sub.Unsubscribe() // fails only when the connection is closed, which ends it too
 	}
 }
 
@@ -123,20 +175,23 @@ func (c *Consumer) Messages() <-chan *nats.Msg { return c.messages }
 func (c *Consumer) Asked() int { return c.asked }
 
 // Pull asks for count more calls.
-func (c *Consumer) Pull(count int) error {
-	request, err := json.Marshal(map[string]any{"batch": count, "expires": pullExpiry, "idle_heartbeat": pullHeartbeat})
+func (c *Consumer) Pull(count int) error { return c.pull(count, pullExpiry) }
+
+func (c *Consumer) pull(count int, expiry time.Duration) error {
+	request, err := json.Marshal(map[string]any{"batch": count, "expires": expiry, "idle_heartbeat": min(pullHeartbeat, expiry/2)})
 	if err != nil {
 		return fmt.Errorf("write a pull request: %w", err)
 	}
+	now := time.Now()
 	if c.asked == 0 {
-		c.heard = time.Now()
+		c.heard = now
 	}
-	c.last++
-	subject := "$JS.API.CONSUMER.MSG.NEXT." + c.bus.CallsStream() + "." + c.function
-	if err := c.bus.conn.PublishRequest(subject, c.inbox+"."+strconv.FormatUint(c.last, 10), request); err != nil {
+	reply := c.inbox + "." + strconv.FormatUint(c.last+1, 10)
+	if err := c.bus.conn.PublishRequest(c.bus.pullSubject(c.function), reply, request); err != nil {
 		return fmt.Errorf("pull calls of %s: %w", c.function, err)
 	}
-	c.open[c.last] = count
+	c.last++
+	c.pulls = append(c.pulls, pull{c.last, count, now.Add(expiry + silence)})
 	c.asked += count
 	return nil
 }
@@ -147,53 +202,88 @@ var errLost = errors.New("the pull was lost")
 // Handle takes one value of Messages. It returns the call that was delivered, or nil for a sign of life or the end of a
 // pull. An error means that Open must be called again before the next Pull.
 func (c *Consumer) Handle(msg *nats.Msg) (*Delivery, error) {
-	c.heard = time.Now()
-	if strings.HasPrefix(msg.Subject, c.inbox) {
+	current := msg.Sub == c.sub
+	if current {
+		c.heard = time.Now()
+	}
+	if current && strings.HasPrefix(msg.Subject, c.inbox) {
 		return nil, c.status(msg)
 	}
 	delivery, err := newDelivery(c.bus, msg)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // not a JetStream delivery: somebody published to the inbox
+		return nil, nil //nolint:nilerr,nilnil // no delivery: a status of a retired pull, or somebody published to the inbox
 	}
-	c.count(c.oldest(), 1)
+	if current {
+		c.takeOff(1)
+	}
 	return delivery, nil
 }
 
 // status handles a message of the server about one pull (NATS ADR-13 and ADR-37).
 func (c *Consumer) status(msg *nats.Msg) error {
 	number, err := strconv.ParseUint(msg.Subject[len(c.inbox)+1:], 10, 64)
-	if err != nil || c.open[number] == 0 {
-		return nil //nolint:nilerr // about a pull from before the last Reset
+	if err != nil || number > c.last {
+		return nil //nolint:nilerr // somebody published to the inbox
 	}
 	switch code := msg.Header.Get("Status"); code {
 	case "100":
 		return nil
 	case "404", "408":
-		c.count(number, c.open[number])
+		c.ended(number, msg.Header.Get("Nats-Pending-Messages"))
 		return nil
 	default:
 		return fmt.Errorf("%w: %s %s", errLost, code, msg.Header.Get("Description"))
 	}
 }
 
-// oldest is the pull that the server serves first: it serves them in their order. Its number is exact but when
-// pulls were served in another order after a redelivery, and then the sum still is.
-func (c *Consumer) oldest() uint64 {
-	oldest := c.last + 1
-	for number := range c.open {
-		oldest = min(oldest, number)
+// ended takes off what an ended pull will not bring: as many as the server says. If that is not the pull's own share, deliveries
+// have been taken off the wrong one, and the oldest of the others is put right by the difference.
+func (c *Consumer) ended(number uint64, pending string) {
+	i := slices.IndexFunc(c.pulls, func(p pull) bool { return p.number == number })
+	own := 0
+	if i >= 0 {
+		own = c.pulls[i].left
+		c.asked -= own
+		c.pulls = slices.Delete(c.pulls, i, i+1)
 	}
-	return oldest
+	left, err := strconv.Atoi(pending)
+	switch {
+	case err != nil || len(c.pulls) == 0:
+	case left > own:
+		c.takeOff(left - own)
+	default:
+		c.pulls[0].left += own - left
+		c.asked += own - left
+	}
 }
 
-// count takes n calls off a pull.
-func (c *Consumer) count(number uint64, n int) {
-	n = min(n, c.open[number])
-	c.asked -= n
-	if c.open[number] -= n; c.open[number] <= 0 {
-		delete(c.open, number)
+// takeOff takes n calls off the open pulls, the oldest first.
+func (c *Consumer) takeOff(n int) {
+	for n > 0 && len(c.pulls) > 0 {
+		oldest := &c.pulls[0]
+		taken := min(n, oldest.left)
+		oldest.left -= taken
+		c.asked -= taken
+		n -= taken
+		if oldest.left == 0 {
+			c.pulls = c.pulls[1:]
+		}
 	}
 }
 
-// Silent reports whether nothing has been heard of open pulls for so long that they must be taken for lost.
-func (c *Consumer) Silent(now time.Time) bool { return c.asked > 0 && now.Sub(c.heard) > silence }
+// Silent reports whether open pulls must be taken for lost: nothing has been heard for too long, the end of one of them is overdue, or
+// a message was dropped because Messages was not read. It must be called now and then, also because it ends old subscriptions.
+func (c *Consumer) Silent(now time.Time) bool {
+	for len(c.retired) > 0 && now.After(c.retired[0].until) {
+		_ = c.retired[0].sub.Unsubscribe() // as in Close
+		c.retired = c.retired[1:]
+	}
+	if c.sub == nil {
+		return false
+	}
+	if dropped, err := c.sub.Dropped(); err == nil && dropped > c.dropped {
+		c.dropped = dropped
+		return true
+	}
+	return c.asked > 0 && (now.Sub(c.heard) > silence || now.After(c.pulls[0].until))
+}

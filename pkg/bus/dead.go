@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +14,12 @@ import (
 
 // maxDeadAnswer bounds what a dead letter keeps of the last answer, in bytes before its encoding.
 const maxDeadAnswer = 8 << 10
+
+// maxDeadDetail bounds the sentence, and maxMsgID the Nats-Msg-Id header that is put beside it.
+const (
+	maxDeadDetail = 1 << 10
+	maxMsgID      = 128
+)
 
 // Death says why a call was given up.
 type Death struct {
@@ -38,22 +45,48 @@ func (b *Bus) Bury(ctx context.Context, d *Delivery, death Death) (sequence uint
 	return ack.Sequence, nil
 }
 
+// deadHeader is the call's header and why it was given up. What the client library refuses to send, or the server to store, is left
+// out: a call that cannot be buried would come back for ever.
 func deadHeader(d *Delivery, death Death) nats.Header {
 	header := nats.Header{}
 	maps.Copy(header, d.message.Header)
-	maps.DeleteFunc(header, func(name string, _ []string) bool { return hasPrefixFold(name, "Nats-") })
+	maps.DeleteFunc(header, func(name string, _ []string) bool {
+		return hasPrefixFold(name, "Nats-") || hasPrefixFold(name, "Sluice-Dead-") || !sendable(name)
+	})
+	if headerSize(header) > maxCallHeader {
+		clear(header)
+		death.Detail = "(headers left out: too large) " + death.Detail
+	}
 	set := func(name, value string) { header[name] = []string{value} }
 	set(HeaderDeadReason, death.Reason)
-	set(HeaderDeadDetail, death.Detail)
+	set(HeaderDeadDetail, death.Detail[:min(len(death.Detail), maxDeadDetail)])
 	set(HeaderDeadAt, death.At.UTC().Format(time.RFC3339Nano))
 	set(HeaderDeadAttempts, strconv.Itoa(death.Attempts))
 	set(HeaderDeadCallID, d.ID)
 	set(HeaderDeadAccepted, d.Accepted.UTC().Format(time.RFC3339Nano))
 	if death.Status != 0 {
 		set(HeaderDeadLastStatus, strconv.Itoa(death.Status))
-		set(HeaderDeadLastAnswer, base64.StdEncoding.EncodeToString(death.Answer[:min(len(death.Answer), maxDeadAnswer)]))
+		set(HeaderDeadLastAnswer, "")
+		room := base64.StdEncoding.DecodedLen(maxHeader - maxMsgID - headerSize(header))
+		set(HeaderDeadLastAnswer, base64.StdEncoding.EncodeToString(death.Answer[:max(0, min(len(death.Answer), maxDeadAnswer, room-3))]))
 	}
 	return header
+}
+
+// headerSize is at least the size of the header's block on the wire.
+func headerSize(header nats.Header) int {
+	size := len("NATS/1.0\r\n\r\n")
+	for name, values := range header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return size
+}
+
+// sendable reports whether the client library takes the name of a header.
+func sendable(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
 }
 
 // ShowDead is the command that shows a dead letter to a person.

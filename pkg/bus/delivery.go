@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 // ackTimeout bounds one wait for the confirmation of an ack. The ack of an old delivery is only confirmed once its
 // consumer has delivered the call again, so it is short and repeated.
 const ackTimeout = 2 * time.Second
+
+// fetchWait is how long Fetch waits for calls.
+const fetchWait = time.Second
 
 // Delivery is one call as the server has delivered it.
 type Delivery struct {
@@ -86,35 +90,56 @@ func (d *Delivery) InProgress() error {
 	return nil
 }
 
-// Fetch takes up to count calls of a function that nobody dispatches, waiting briefly for them.
+// Fetch takes up to count calls of a function that nobody dispatches, waiting fetchWait for them. It works for every word of a
+// subject but the wildcards * and >, which no consumer can be told apart from all calls.
 func (b *Bus) Fetch(ctx context.Context, function string, count int) ([]*Delivery, error) {
-	consumer := &Consumer{bus: b, function: function}
-	durable, err := b.js.CreateOrUpdateConsumer(ctx, b.CallsStream(), consumer.config())
-	if err != nil {
-		return nil, fmt.Errorf("make the consumer of %s: %w", function, err)
+	if strings.ContainsAny(function, "*>") {
+		return nil, fmt.Errorf("fetch calls of %q: %w: the subject %s cannot be asked for by itself; find it with: nats stream view %s",
+			function, ErrBadMessage, b.CallSubject(function), b.CallsStream())
 	}
-	batch, err := durable.Fetch(count, jetstream.FetchMaxWait(time.Second))
-	if err != nil {
-		return nil, fmt.Errorf("fetch calls of %s: %w", function, err)
+	consumer := b.NewConsumer(function, count)
+	defer consumer.Close()
+	openCtx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := consumer.Open(openCtx); err != nil {
+		return nil, err
 	}
-	var deliveries []*Delivery
-	for msg := range batch.Messages() {
-		raw := &nats.Msg{Subject: msg.Subject(), Reply: msg.Reply(), Header: nats.Header(msg.Headers()), Data: msg.Data(), Sub: &nats.Subscription{}}
-		if delivery, err := newDelivery(b, raw); err == nil {
-			deliveries = append(deliveries, delivery)
+	if err := consumer.Reset(); err != nil {
+		return nil, err
+	}
+	if err := consumer.pull(count, fetchWait); err != nil {
+		return nil, err
+	}
+	return consumer.collect(ctx)
+}
+
+// collect reads what the open pulls bring until they end.
+func (c *Consumer) collect(ctx context.Context) (deliveries []*Delivery, err error) {
+	timeout := time.After(fetchWait + silence)
+	for c.asked > 0 && err == nil {
+		select {
+		case msg := <-c.messages:
+			var delivery *Delivery
+			if delivery, err = c.Handle(msg); delivery != nil {
+				deliveries = append(deliveries, delivery)
+			}
+		case <-timeout:
+			err = fmt.Errorf("%w: the pull brought no end", errLost)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
 	}
-	if err := batch.Error(); err != nil && len(deliveries) == 0 {
-		return nil, fmt.Errorf("fetch calls of %s: %w", function, err)
+	if len(deliveries) > 0 || err == nil {
+		return deliveries, nil
 	}
-	return deliveries, nil
+	return nil, fmt.Errorf("fetch calls of %s: %w", c.function, err)
 }
 
 // Pending returns how many calls of the function wait at its consumer without having been delivered; 0 if it has none.
 func (b *Bus) Pending(ctx context.Context, function string) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	consumer, err := b.js.Consumer(ctx, b.CallsStream(), function)
+	consumer, err := b.js.Consumer(ctx, b.CallsStream(), CallsConsumer(function))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, nil
 	}

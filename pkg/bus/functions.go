@@ -68,6 +68,8 @@ type FunctionsReader interface {
 const (
 	// staleAfter is how long a reader may be behind the announced revision before it watches anew.
 	staleAfter = 2 * time.Second
+	// watchAnswer bounds the wait for the server to accept a watch.
+	watchAnswer = time.Second
 	// watchStart bounds the wait for the keys that are there when a watch starts.
 	watchStart = 10 * time.Second
 )
@@ -92,11 +94,18 @@ func (f *Functions) Watch(ctx context.Context, reader FunctionsReader) error {
 	}
 	defer stopAnnounced()
 	w := &functionsWatch{functions: f, reader: reader, known: map[string]uint64{}, announced: announced, reconnects: reconnects}
+	told := ""
 	for ctx.Err() == nil {
-		if err := w.run(ctx); err != nil && ctx.Err() == nil {
-			f.bus.notify("watch of the functions ended", err)
-			sleep(ctx, reconnectWait)
+		err := w.run(ctx)
+		if err == nil || ctx.Err() != nil {
+			told = ""
+			continue
 		}
+		if err.Error() != told { // while the server is away it is the same each time
+			told = err.Error()
+			f.bus.notify("watch of the functions ended", err)
+		}
+		sleep(ctx, reconnectWait)
 	}
 	return nil
 }
@@ -116,11 +125,14 @@ type functionsWatch struct {
 func (w *functionsWatch) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// The context of a watch is that of its start too, whose answer never comes if the server dies just then.
+	overdue := time.AfterFunc(watchAnswer, cancel)
 	watcher, err := w.functions.kv.WatchAll(ctx)
+	overdue.Stop()
 	if err != nil {
 		return fmt.Errorf("watch the functions: %w", err)
 	}
-	defer watcher.Stop() //nolint:errcheck // it fails only when the connection has ended it already
+	defer stopWatch(watcher)
 	w.behind = time.Time{}
 	if err := w.initial(ctx, watcher.Updates()); err != nil {
 		return err
@@ -197,6 +209,13 @@ func (w *functionsWatch) apply(entry jetstream.KeyValueEntry) {
 	w.reader.Apply(state)
 }
 
+// stopWatch ends a watch and its goroutine, which may be blocked by a value that nobody has read.
+func stopWatch(watcher jetstream.KeyWatcher) {
+	_ = watcher.Stop() // fails only when its context or the connection has ended it already
+	for range watcher.Updates() {
+	}
+}
+
 func (w *functionsWatch) forgetExcept(seen map[string]bool) {
 	for name := range w.known {
 		if !seen[name] {
@@ -239,7 +258,10 @@ func (f *Functions) Load(ctx context.Context) (states map[string]function.State,
 		states = reader.states
 		return nil
 	})
-	return states, err
+	if err != nil {
+		return nil, fmt.Errorf("read the states of the functions: %w", err)
+	}
+	return states, nil
 }
 
 // statesReader collects what a watch tells first, then ends it.

@@ -1,6 +1,12 @@
 package bus
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+)
 
 // Names builds every subject, stream, bucket and header name of one installation. Nothing else in Sluice spells one.
 type Names struct {
@@ -14,13 +20,30 @@ func (n Names) CallSubject(function string) string { return n.Prefix + ".call." 
 // AllCalls matches the call subjects of all functions.
 func (n Names) AllCalls() string { return n.Prefix + ".call.*" }
 
-// FunctionOf is the inverse of CallSubject; ok is false for any other subject.
+// FunctionOf is the inverse of CallSubject; ok is false for any other subject. What it returns is one word of a subject, not
+// necessarily a valid name of a function: anybody may publish.
 func (n Names) FunctionOf(subject string) (function string, ok bool) {
-	return strings.CutPrefix(subject, n.Prefix+".call.")
+	function, ok = strings.CutPrefix(subject, n.Prefix+".call.")
+	return function, ok && function != "" && !strings.Contains(function, ".")
 }
 
 // CallsStream is the work queue of all calls.
 func (n Names) CallsStream() string { return n.Prefix + "-calls" }
+
+// CallsConsumer is the durable consumer of the function's calls: its own name. What cannot be the name of a function can still be
+// in a subject, and not always be the name of a consumer ("a/b"), so it is hashed; no function's name begins with "_".
+func CallsConsumer(name string) string {
+	if function.ValidName(name) == nil {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return "_" + hex.EncodeToString(sum[:16])
+}
+
+// pullSubject is where the function's durable consumer takes pull requests (NATS ADR-13).
+func (n Names) pullSubject(function string) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + n.CallsStream() + "." + CallsConsumer(function)
+}
 
 // DeadSubject is where calls of the function go that were given up.
 func (n Names) DeadSubject(function string) string { return n.Prefix + ".dead." + function }

@@ -37,8 +37,9 @@ type FunctionActivity struct {
 	Endpoints map[string]int `json:"endpoints,omitempty"`
 }
 
-// maxActivityFunctions bounds one message: more are sent as several, all but the last of them partial.
-const maxActivityFunctions = 2_000
+// maxActivityEntries bounds one message, in functions and endpoints: more are sent as several, all but the last of them partial.
+// Each takes about 100 bytes, so that a message stays far below the server's limit of (usually) 1 MiB.
+const maxActivityEntries = 2_000
 
 // Wake asks the scaler to start the function.
 func (b *Bus) Wake(function string) error {
@@ -58,17 +59,21 @@ func (b *Bus) OnWake(handle func(function string)) (stop func(), err error) {
 func (b *Bus) ReportActivity(activity Activity) error {
 	part := activity
 	part.Functions = map[string]FunctionActivity{}
+	entries := 0
 	for function, entry := range activity.Functions {
-		if len(part.Functions) == maxActivityFunctions {
-			part.Partial = true
+		size := 1 + len(entry.Endpoints)
+		if entries > 0 && entries+size > maxActivityEntries {
+			part.Partial, part.Leaving = true, false
 			if err := b.sendJSON(b.ActivitySubject(), part); err != nil {
 				return fmt.Errorf("report activity: %w", err)
 			}
 			clear(part.Functions)
+			entries = 0
 		}
 		part.Functions[function] = entry
+		entries += size
 	}
-	part.Partial = activity.Partial
+	part.Partial, part.Leaving = activity.Partial, activity.Leaving
 	if err := b.sendJSON(b.ActivitySubject(), part); err != nil {
 		return fmt.Errorf("report activity: %w", err)
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// duplicateWindow is how long the calls stream remembers a Nats-Msg-Id: longer than PublishPatience, so that a repeated
-// publish is never stored twice, and short, because each id costs about 100 bytes for as long.
-const duplicateWindow = 20 * time.Second
+// duplicateWindow is how long the calls stream remembers a Nats-Msg-Id: twice PublishPatience, so that a repeated publish is
+// never stored twice, and no more, because each id costs about 100 bytes for as long.
+func (s Settings) duplicateWindow() time.Duration {
+	return max(leastDuplicateWindow, 2*s.PublishPatience)
+}
+
+const leastDuplicateWindow = time.Second
 
 // maxConsumers replaces the server's default limit of 1,000 consumers a stream: one a function that is awake.
 const maxConsumers = 100_000
@@ -20,8 +25,8 @@ const maxConsumers = 100_000
 // deadMaxAge is how long dead letters are kept.
 const deadMaxAge = 30 * 24 * time.Hour
 
-// Oldest server that has what is used here (per-message schedules, atomic batches, exact discard per subject).
-const oldestMajor, oldestMinor = 2, 12
+// Oldest server that has what is used here: the reset of a consumer (NATS ADR-60) is of 2.14.
+const oldestMajor, oldestMinor = 2, 14
 
 var errTooOld = errors.New("the NATS server is too old")
 
@@ -66,7 +71,7 @@ func (b *Bus) callsConfig() jetstream.StreamConfig {
 		MaxBytes:             orUnlimited(b.config.Settings.StorageLimit),
 		MaxMsgSize:           int32(min(b.maxCallSize(), 1<<31-1)), //nolint:gosec // bounded on the same line
 		MaxConsumers:         maxConsumers,
-		Duplicates:           duplicateWindow,
+		Duplicates:           b.config.Settings.duplicateWindow(),
 		AllowDirect:          true,
 	}
 }
@@ -100,13 +105,14 @@ func (b *Bus) ensureBucket(ctx context.Context, config jetstream.KeyValueConfig)
 
 // ensure makes something on the server, waiting for it until ctx ends.
 func (b *Bus) ensure(ctx context.Context, what string, create func(context.Context) error) error {
+	told := ""
 	err := retry(ctx, func(ctx context.Context) error {
-		if err := b.supported(); err != nil {
-			return err
+		err := b.tryEnsure(ctx, create)
+		if err != nil && err.Error() != told {
+			told = err.Error()
+			b.notify("the "+what+" is not there yet", err)
 		}
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-		return create(ctx)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("make the %s: %w", what, err)
@@ -114,13 +120,26 @@ func (b *Bus) ensure(ctx context.Context, what string, create func(context.Conte
 	return nil
 }
 
+func (b *Bus) tryEnsure(ctx context.Context, create func(context.Context) error) error {
+	if err := b.supported(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := create(ctx)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("JetStream does not answer: it is not enabled on the server, or not up yet: %w", err)
+	}
+	return err
+}
+
 // supported refuses a server that is older than what is used, by its version.
 func (b *Bus) supported() error {
-	if b.conn.Status() != nats.CONNECTED {
-		return ErrUnavailable
-	}
 	var major, minor int
 	version := b.conn.ConnectedServerVersion()
+	if version == "" { // it is not connected
+		return cmp.Or(b.Connected(), ErrUnavailable)
+	}
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
 		return fmt.Errorf("%w: version %q is not understood", errTooOld, version)
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -83,12 +84,11 @@ func setIfAbsent(h http.Header, name, value string) {
 
 // CallerHeader returns a copy of the request's header that is fit to be sent to a function later: without what
 // concerns the caller's connection, his Host, the fields that are reserved, and what describes the sending of this
-// one body (Content-Length, Expect). X-Forwarded-* are set from the TCP peer.
+// one body (Content-Length, Expect). X-Forwarded-* are set from the TCP peer. The values are those of the request: they are
+// not to be changed.
 func CallerHeader(in *http.Request) http.Header {
-	h := in.Header.Clone()
-	if h == nil {
-		h = make(http.Header)
-	}
+	h := make(http.Header, len(in.Header)+len(forwarding))
+	maps.Copy(h, in.Header)
 	RemoveHopByHop(h)
 	removeReserved(h)
 	for _, name := range []string{"Host", "Content-Length", "Expect"} {

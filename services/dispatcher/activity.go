@@ -14,11 +14,10 @@ const activityInterval = time.Second
 func (d *Dispatcher) reportActivity(ctx context.Context) {
 	ticker := time.NewTicker(activityInterval)
 	defer ticker.Stop()
-	reported := map[*worker]uint64{}
 	for {
 		select {
 		case <-ticker.C:
-			d.send(d.activity(reported))
+			d.send(d.activity())
 		case <-ctx.Done():
 			d.send(bus.Activity{Sender: d.deps.Name, Kind: bus.KindDispatcher, Leaving: true})
 			return
@@ -32,27 +31,20 @@ func (d *Dispatcher) send(activity bus.Activity) {
 	}
 }
 
-// activity is what runs now. The revision is read first: what is counted after it is at least as new.
-func (d *Dispatcher) activity(reported map[*worker]uint64) bus.Activity {
+// activity is what runs now, and which functions were called since the last time. The revision is read first: what is counted after
+// it is at least as new.
+func (d *Dispatcher) activity() bus.Activity {
 	report := bus.Activity{
 		Sender: d.deps.Name, Kind: bus.KindDispatcher, Revision: d.revision.Load(), Functions: map[string]bus.FunctionActivity{},
 	}
-	running := map[*worker]bool{}
 	for _, w := range d.workersNow() {
-		running[w] = true
 		entry := bus.FunctionActivity{Endpoints: w.endpoints.InFlight()}
 		for _, count := range entry.Endpoints {
 			entry.InFlight += count
 		}
-		taken := w.taken.Load()
-		if entry.InFlight > 0 || taken != reported[w] {
+		if taken := w.taken.Load(); entry.InFlight > 0 || taken != w.reported {
+			w.reported = taken
 			report.Functions[w.name] = entry
-		}
-		reported[w] = taken
-	}
-	for w := range reported {
-		if !running[w] {
-			delete(reported, w)
 		}
 	}
 	return report

@@ -11,14 +11,25 @@ import (
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
+// settleGrace is how long a call's end may take to be settled after calls were interrupted.
+const settleGrace = 3 * time.Second
+
+// end is what has become of a delivered call.
+type end int
+
 const (
-	// earlySlack is how much too early a retry may come: the server's timers are not exact.
-	earlySlack = 50 * time.Millisecond
-	// settleGrace is how long a call's end may take to be settled after calls were interrupted.
-	settleGrace = 3 * time.Second
+	// unsettled: what should have been stored could not be.
+	unsettled end = iota
+	// ended: the call is out of the queue.
+	ended
+	// again: the failed attempt is recorded.
+	again
+	// interrupted: there was no attempt that counts.
+	interrupted
 )
 
-// call is one delivered call until its end is settled. Its own goroutine runs it; the worker's reads next after that.
+// call is one delivered call until its end is settled. Its own goroutine runs it, and sends it back to the shift, which owns it
+// before and after.
 type call struct {
 	worker   *worker
 	delivery *bus.Delivery
@@ -26,21 +37,27 @@ type call struct {
 	spec     function.Function
 	tries    int  // failed attempts before this one
 	recorded bool // there is an attempt record
+	over     bool // it has ended before: only the queue has to be told again
 	progress time.Time
-	// next is the record of this attempt, if it failed and another one follows.
-	next *bus.Attempt
+	end      end
+	next     bus.Attempt // the record of this attempt, with the end again
 }
 
 // run makes one attempt and settles what came of it.
-func (c *call) run(work context.Context) {
-	answer, result := c.attempt(work)
-	ctx, cancel := settleContext(work)
+func (c *call) run(s *shift) {
+	var answer upstream.Answer
+	var result outcome
+	if !c.over {
+		answer, result = c.attempt(s)
+	}
+	ctx, cancel := settleContext(s.work)
 	defer cancel()
-	if err := c.settle(ctx, answer, result); err != nil {
-		c.worker.dispatcher.deps.Logger.Warn().Err(err).Str("function", c.worker.name).Str("call", c.delivery.ID).
+	var err error
+	if c.end, err = c.settle(ctx, answer, result); err != nil {
+		s.dispatcher.deps.Logger.Warn().Err(err).Str("function", s.name).Str("call", c.delivery.ID).
 			Msg("the call's end could not be settled: it will be delivered again")
 	}
-	c.worker.settled <- c
+	s.settled <- c
 }
 
 // settleContext outlives work by settleGrace: what has run must be said to have.
@@ -56,18 +73,18 @@ func settleContext(work context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { stop(); cancel() }
 }
 
-func (c *call) attempt(work context.Context) (upstream.Answer, outcome) {
+func (c *call) attempt(s *shift) (upstream.Answer, outcome) {
 	if c.delivery.Err != nil {
 		return upstream.Answer{}, outcome{verdict: bury, reason: "bad_message", detail: c.delivery.Err.Error()}
 	}
-	metrics := c.worker.dispatcher.metrics
+	metrics := s.dispatcher.metrics
 	policy := c.spec.Configuration.DefaultAsync
-	answer := c.worker.dispatcher.caller.Do(work, c.lease.Endpoint, c.request(policy))
+	answer := s.dispatcher.caller.Do(s.work, c.lease.Endpoint, c.request(policy))
 	c.lease.Release()
-	c.worker.answered <- struct{}{}
+	s.answered <- struct{}{}
 	result := decide(answer, c.tries, policy, time.Now())
-	metrics.attempts.WithLabelValues(c.worker.name, attemptLabel(result)).Inc()
-	metrics.duration.WithLabelValues(c.worker.name).Observe(answer.Duration.Seconds())
+	metrics.attempts.WithLabelValues(s.name, attemptLabel(result)).Inc()
+	metrics.duration.WithLabelValues(s.name).Observe(answer.Duration.Seconds())
 	return answer, result
 }
 
@@ -91,29 +108,28 @@ func (c *call) request(policy function.Policy) upstream.Request {
 }
 
 // settle ends the attempt: whatever the verdict, what must outlive us is stored before the queue is told.
-func (c *call) settle(ctx context.Context, answer upstream.Answer, result outcome) error {
+func (c *call) settle(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
 	switch result.verdict {
 	case retry:
-		return c.settleRetry(ctx, answer, result)
+		return c.record(ctx, answer, result)
 	case bury:
-		return c.settleDead(ctx, answer, result)
+		return c.bury(ctx, answer, result)
 	case handBack:
-		return c.delivery.Again(0)
+		return interrupted, nil
 	default:
 		return c.done(ctx, result)
 	}
 }
 
-func (c *call) settleRetry(ctx context.Context, answer upstream.Answer, result outcome) error {
-	attempt := bus.Attempt{Tries: c.tries + 1, Next: time.Now().Add(result.delay), Outcome: result.detail, Status: answer.Status}
-	if err := c.worker.dispatcher.attempts.Record(ctx, c.worker.name, c.delivery.ID, attempt); err != nil {
-		return err
+func (c *call) record(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
+	c.next = bus.Attempt{Tries: c.tries + 1, Next: time.Now().Add(result.delay), Outcome: result.detail, Status: answer.Status}
+	if err := c.worker.dispatcher.attempts.Record(ctx, c.worker.name, c.delivery.ID, c.next); err != nil {
+		return unsettled, err
 	}
-	c.next = &attempt
-	return c.delivery.Again(time.Until(attempt.Next))
+	return again, nil
 }
 
-func (c *call) settleDead(ctx context.Context, answer upstream.Answer, result outcome) error {
+func (c *call) bury(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
 	d := c.worker.dispatcher
 	death := bus.Death{
 		Reason: result.reason, Detail: result.detail, At: time.Now(), Attempts: c.tries + 1,
@@ -124,7 +140,7 @@ func (c *call) settleDead(ctx context.Context, answer upstream.Answer, result ou
 	}
 	sequence, err := d.deps.Bus.Bury(ctx, c.delivery, death)
 	if err != nil {
-		return err
+		return unsettled, err
 	}
 	d.deps.Logger.Warn().Str("function", c.worker.name).Str("call", c.delivery.ID).Str("reason", result.reason).Int("attempts", death.Attempts).
 		Str("detail", result.detail).Str("show", d.deps.Bus.ShowDead(sequence)).Msg("call given up")
@@ -132,25 +148,37 @@ func (c *call) settleDead(ctx context.Context, answer upstream.Answer, result ou
 }
 
 // done takes the call out of the queue, then removes its attempt record.
-func (c *call) done(ctx context.Context, result outcome) error {
+func (c *call) done(ctx context.Context, result outcome) (end, error) {
 	if err := c.delivery.Done(ctx); err != nil {
-		return err
+		return unsettled, err
 	}
 	d := c.worker.dispatcher
-	d.metrics.ended(c.worker.name, result, time.Since(c.delivery.Accepted))
-	if !c.recorded {
-		return nil
+	if c.over {
+		d.deps.Logger.Info().Str("function", c.worker.name).Str("call", c.delivery.ID).Msg("the queue had forgotten that the call has ended: it did not run again")
+		return ended, nil
 	}
-	return d.attempts.Remove(ctx, c.worker.name, c.delivery.ID)
+	d.metrics.ended(c.worker.name, result, time.Since(c.delivery.Accepted))
+	if c.recorded {
+		d.removeRecord(ctx, c.worker.name, c.delivery.ID)
+	}
+	return ended, nil
+}
+
+// removeRecord removes the attempt record of a call that is out of the queue. If that fails the record is in nobody's way.
+func (d *Dispatcher) removeRecord(ctx context.Context, function, id string) {
+	if err := d.attempts.Remove(ctx, function, id); err != nil {
+		d.deps.Logger.Debug().Err(err).Str("function", function).Str("call", id).Msg("the attempt record stays until its time is over")
+	}
 }
 
 // keepAlive tells the server that the call is still worked on, before the ack wait is over.
 func (c *call) keepAlive(now time.Time) {
-	if now.Sub(c.progress) < bus.ProgressInterval {
+	d := c.worker.dispatcher
+	if now.Sub(c.progress) < d.deps.Bus.ProgressInterval() {
 		return
 	}
 	c.progress = now
 	if err := c.delivery.InProgress(); err != nil {
-		c.worker.dispatcher.deps.Logger.Debug().Err(err).Str("call", c.delivery.ID).Msg("progress was not reported")
+		d.deps.Logger.Debug().Err(err).Str("call", c.delivery.ID).Msg("progress was not reported")
 	}
 }

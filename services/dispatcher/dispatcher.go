@@ -1,13 +1,15 @@
 // Package dispatcher is the service that pulls queued calls, with the concurrency limits of each function, calls the
 // function's replicas, and ends each call: acknowledged, tried again after a delay, or given up as a dead letter.
 //
-// A function with ready replicas or queued calls is awake: a worker goroutine owns its consumer and counts its calls. All
+// A function with ready replicas or queued calls is awake: a goroutine, its shift, owns its consumer and counts its calls. All
 // others cost a core subscription each, which tells when a call is published.
 package dispatcher
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,17 +53,19 @@ type Dispatcher struct {
 	attempts  *bus.Attempts
 	idle      *bus.IdleCalls
 	revision  atomic.Uint64 // of the functions bucket, applied
+	known     atomic.Bool   // the bucket has been read once
 	// look asks for the depths of all queues to be read soon.
-	look     chan struct{}
+	look chan struct{}
+	// due hands the names of functions that are not known, and whose grace is over, to buryUnknown.
+	due      chan []string
 	progress progress
-	// awake counts the workers' goroutines.
+	// awake counts the shifts' goroutines.
 	awake sync.WaitGroup
 
-	mu        sync.Mutex
-	workers   map[string]*worker // of all functions; guarded by mu
-	take      context.Context    // ends when nothing new is to be taken; guarded by mu
-	work      context.Context    // ends when what runs is to be interrupted; guarded by mu
-	listening func()             // guarded by mu
+	mu      sync.Mutex
+	workers map[string]*worker // of all functions; guarded by mu
+	take    context.Context    // ends when nothing new is to be taken; guarded by mu
+	work    context.Context    // ends when what runs is to be interrupted; guarded by mu
 }
 
 // New wires a Dispatcher; it does nothing before Run.
@@ -73,6 +77,7 @@ func New(config Config, deps Deps) *Dispatcher {
 		metrics: newMetrics(deps.Registry),
 		idle:    deps.Bus.NewIdleCalls(),
 		look:    make(chan struct{}, 1),
+		due:     make(chan []string),
 		workers: map[string]*worker{},
 	}
 }
@@ -86,26 +91,33 @@ func (d *Dispatcher) Run(take, work context.Context) error {
 		}
 		return err
 	}
+	take, leave := context.WithCancel(take)
+	defer leave()
 	d.mu.Lock()
 	d.take, d.work = take, work
 	d.mu.Unlock()
 
-	// What reports and what workers need ends after the last worker.
+	// What reports and what shifts need ends after the last shift.
 	background, stop := context.WithCancel(context.WithoutCancel(work))
+	defer stop()
 	var helpers sync.WaitGroup
 	helpers.Go(func() { d.watchIdle(take) })
 	helpers.Go(func() { d.sweep(take) })
+	helpers.Go(func() { d.buryUnknown(take) })
 	helpers.Go(func() { d.watchProgress(take) })
 	helpers.Go(func() { d.reportActivity(background) })
-	watched := make(chan error, 1)
-	helpers.Go(func() { watched <- d.functions.Watch(background, d) })
+	var watched error
+	helpers.Go(func() {
+		watched = d.functions.Watch(background, d)
+		leave() // without news of the functions nothing can be dispatched
+	})
 
 	<-take.Done()
 	d.stopListening()
 	d.awake.Wait()
 	stop()
 	helpers.Wait()
-	return <-watched
+	return watched
 }
 
 func (d *Dispatcher) open(ctx context.Context) (err error) {
@@ -131,42 +143,63 @@ func (d *Dispatcher) Apply(state function.State) {
 	if w == nil {
 		w = newWorker(d, name)
 		d.workers[name] = w
-		defer d.lookSoon()
 	}
+	if w.spec.Load() == nil || w.gone {
+		defer signal(d.look)
+	}
+	w.gone = false
 	w.spec.Store(&state.Function)
 	w.endpoints.Update(state.Endpoints)
-	if len(state.Endpoints) > 0 {
-		d.startLocked(w)
-	} else if !w.running {
+	signal(w.changed)
+	if len(state.Endpoints) == 0 {
 		w.listenLocked()
+		return
 	}
+	w.unlistenLocked()
+	d.startLocked(w)
 }
 
-// Remove forgets a function. Its queued calls wait for the grace time.
+// Remove forgets a function. Its queued calls wait for the grace time, those that run end.
 func (d *Dispatcher) Remove(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w := d.workers[name]; w != nil {
-		delete(d.workers, name)
-		w.endpoints.Update(nil)
-		w.unlistenLocked()
-		close(w.removed)
-		d.metrics.forget(name)
+	w := d.workers[name]
+	if w == nil {
+		return
+	}
+	w.gone = true
+	w.endpoints.Update(nil)
+	w.unlistenLocked()
+	if !w.running {
+		d.forgetLocked(w)
 	}
 }
 
-// Applied notes how much of the bucket is known.
-func (d *Dispatcher) Applied(revision uint64) { d.revision.Store(revision) }
+func (d *Dispatcher) forgetLocked(w *worker) {
+	delete(d.workers, w.name)
+	d.metrics.forget(w.name)
+}
 
-// start makes the function awake, because there may be work for it. It reports whether the function is known.
+// Applied notes how much of the bucket is known.
+func (d *Dispatcher) Applied(revision uint64) {
+	d.revision.Store(revision)
+	if !d.known.Swap(true) {
+		signal(d.look)
+	}
+}
+
+// start makes the function awake, because there may be work for it. It reports whether the function is known, or still has calls that run.
 func (d *Dispatcher) start(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := d.workers[name]
-	if w != nil {
-		d.startLocked(w)
+	if w == nil {
+		return false
 	}
-	return w != nil
+	w.unlistenLocked() // one call is enough; it is listened to again before sleep
+	signal(w.published)
+	d.startLocked(w)
+	return true
 }
 
 func (d *Dispatcher) startLocked(w *worker) {
@@ -174,27 +207,47 @@ func (d *Dispatcher) startLocked(w *worker) {
 		return
 	}
 	w.running = true
-	w.unlistenLocked()
-	take, work := d.take, d.work
-	d.awake.Go(func() { w.run(take, work) })
+	s := newShift(d.take, d.work, w)
+	d.awake.Go(s.run)
 }
 
-// sleep makes a worker idle again, unless something has happened that needs it. It listens first and looks at the depth
-// then, so that no call is overlooked.
-func (d *Dispatcher) sleep(ctx context.Context, w *worker) bool {
-	d.mu.Lock()
-	w.listenLocked()
-	d.mu.Unlock()
-	depth, err := d.deps.Bus.Depth(ctx, w.name)
-
+// listen makes calls known that are published for a function that is awake, but has no replica and so is not pulled from.
+func (d *Dispatcher) listen(w *worker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil || depth > 0 || w.endpoints.Ready() > 0 {
-		w.unlistenLocked()
+	if !w.gone && w.endpoints.Ready() == 0 {
+		w.listenLocked()
+	}
+}
+
+// sleep makes a worker idle unless something has happened that needs it: the end of its shift. From here on a published call starts
+// another one.
+func (d *Dispatcher) sleep(w *worker) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w.gone || w.unlisten == nil || len(w.published) > 0 || w.endpoints.Ready() > 0 {
 		return false
 	}
 	w.running = false
 	return true
+}
+
+// retire ends the shift of a function that was removed, unless it has come back.
+func (d *Dispatcher) retire(w *worker) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !w.gone {
+		return false
+	}
+	w.running = false
+	d.forgetLocked(w)
+	return true
+}
+
+func (d *Dispatcher) isGone(w *worker) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return w.gone
 }
 
 // stopListening ends the subscriptions of idle functions.
@@ -218,21 +271,9 @@ func (d *Dispatcher) watchIdle(ctx context.Context) {
 	}
 }
 
-func (d *Dispatcher) lookSoon() {
-	select {
-	case d.look <- struct{}{}:
-	default:
-	}
-}
-
-// workersNow is a snapshot of all workers, and of those whose goroutine runs.
-func (d *Dispatcher) workersNow() (running []*worker) {
+// workersNow are those of all functions, and of removed ones whose calls run.
+func (d *Dispatcher) workersNow() []*worker {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, w := range d.workers {
-		if w.running {
-			running = append(running, w)
-		}
-	}
-	return running
+	return slices.Collect(maps.Values(d.workers))
 }

@@ -1,10 +1,12 @@
 package dispatcher
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
@@ -31,8 +33,12 @@ type outcome struct {
 	reason, detail string
 }
 
-// maxRetryAfter bounds the wait that a function can ask for.
-const maxRetryAfter = time.Hour
+const (
+	// maxRetryAfter bounds the wait that a function can ask for.
+	maxRetryAfter = time.Hour
+	// maxDetail bounds a detail, in bytes.
+	maxDetail = 1_000
+)
 
 // decide says what happens to a call after its attempt number tries (from 0) was answered so. It is pure.
 func decide(answer upstream.Answer, tries int, policy function.Policy, now time.Time) outcome {
@@ -69,9 +75,17 @@ func reasonOf(answer upstream.Answer) string {
 
 func detailOf(answer upstream.Answer) string {
 	if answer.Kind != upstream.None {
-		return fmt.Sprintf("the attempt failed: %v", answer.Err)
+		return shorten(fmt.Sprintf("the attempt failed: %v", answer.Err))
 	}
 	return fmt.Sprintf("the function answered %d %s", answer.Status, http.StatusText(answer.Status))
+}
+
+// shorten bounds what is kept of an error: some quote what the function sent, which may be more than a dead letter has room for.
+func shorten(detail string) string {
+	if len(detail) <= maxDetail {
+		return detail
+	}
+	return strings.ToValidUTF8(detail[:maxDetail], "") + "…"
 }
 
 // retryAfter reads the wait that a 429 or 503 asks for (RFC 9110 §10.2.3: seconds or a date).
@@ -80,7 +94,11 @@ func retryAfter(answer upstream.Answer, now time.Time) (wait time.Duration, aske
 		return 0, false
 	}
 	value := answer.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if errors.Is(err, strconv.ErrRange) {
+		return maxRetryAfter, true
+	}
+	if err == nil {
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter), true
 	}
 	if at, err := http.ParseTime(value); err == nil {

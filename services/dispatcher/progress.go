@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// progress finds functions whose calls wait although nothing keeps them: the sign of a worker that has died in silence.
+// progress finds functions whose calls wait although nothing keeps them: the sign of a shift that has died in silence.
 type progress struct {
-	mu    sync.Mutex
-	stuck map[string]time.Time // since when; guarded by mu
+	mu sync.Mutex
+	// stuck is for how long, as of the last look; guarded by mu.
+	stuck map[string]time.Duration
+	since map[string]time.Time // guarded by mu
 }
 
 // watchProgress looks at every awake function several times in StuckAfter, until ctx ends.
@@ -32,8 +34,8 @@ func (d *Dispatcher) watchProgress(ctx context.Context) {
 
 // lookForStuck notes which functions have a ready replica, a free slot and work, and have taken none since the look before.
 func (d *Dispatcher) lookForStuck(ctx context.Context, before map[*worker]uint64) map[*worker]uint64 {
-	now, taken := time.Now(), map[*worker]uint64{}
-	stuck := map[string]bool{}
+	taken := map[*worker]uint64{}
+	var stuck []string
 	for _, w := range d.workersNow() {
 		taken[w] = w.taken.Load()
 		last, seen := before[w]
@@ -41,26 +43,26 @@ func (d *Dispatcher) lookForStuck(ctx context.Context, before map[*worker]uint64
 			continue
 		}
 		pending, err := d.deps.Bus.Pending(ctx, w.name)
-		stuck[w.name] = err == nil && pending > 0
+		if err == nil && pending > 0 && w.taken.Load() == last {
+			stuck = append(stuck, w.name)
+		}
 	}
-	d.progress.set(stuck, now)
+	d.progress.set(stuck, time.Now())
 	return taken
 }
 
-func (p *progress) set(stuck map[string]bool, now time.Time) {
+func (p *progress) set(stuck []string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	since := map[string]time.Time{}
-	for name, is := range stuck {
-		if !is {
-			continue
+	before := p.since
+	p.stuck, p.since = map[string]time.Duration{}, map[string]time.Time{}
+	for _, name := range stuck {
+		since, already := before[name]
+		if !already {
+			since = now
 		}
-		since[name] = now
-		if already, ok := p.stuck[name]; ok {
-			since[name] = already
-		}
+		p.since[name], p.stuck[name] = since, now.Sub(since)
 	}
-	p.stuck = since
 }
 
 // Live reports functions whose calls have waited for StuckAfter beside a ready replica and a free slot. It has the form of
@@ -69,8 +71,8 @@ func (d *Dispatcher) Live(context.Context) error {
 	d.progress.mu.Lock()
 	defer d.progress.mu.Unlock()
 	var names []string
-	for name, since := range d.progress.stuck {
-		if time.Since(since) > d.config.StuckAfter {
+	for name, waited := range d.progress.stuck {
+		if waited >= d.config.StuckAfter {
 			names = append(names, name)
 		}
 	}

@@ -30,21 +30,22 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if d.revision.Load() == 0 {
-			continue // nothing is known yet
+		if !d.known.Load() {
+			continue
 		}
 		if depths, err := d.deps.Bus.Depths(ctx); err == nil {
-			d.sweepOnce(ctx, depths, unknown)
+			d.sweepOnce(depths, unknown)
 		}
 	}
 }
 
-func (d *Dispatcher) sweepOnce(ctx context.Context, depths map[string]uint64, unknown map[string]time.Time) {
+func (d *Dispatcher) sweepOnce(depths map[string]uint64, unknown map[string]time.Time) {
 	for name := range unknown {
 		if depths[name] == 0 {
 			delete(unknown, name)
 		}
 	}
+	var due []string
 	for name := range depths {
 		if d.start(name) {
 			delete(unknown, name)
@@ -55,28 +56,50 @@ func (d *Dispatcher) sweepOnce(ctx context.Context, depths map[string]uint64, un
 			unknown[name] = time.Now()
 			d.deps.Logger.Warn().Str("function", name).Dur("grace", d.config.UnknownGrace).Msg("calls are queued for a function that is not known")
 		} else if time.Since(since) > d.config.UnknownGrace {
-			d.buryUnknown(ctx, name)
+			due = append(due, name)
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	select {
+	case d.due <- due:
+	default: // the ones before take their time
+	}
+}
+
+// buryUnknown gives up what sweep finds due, beside it, so that known functions do not wait for that.
+func (d *Dispatcher) buryUnknown(ctx context.Context) {
+	for {
+		select {
+		case due := <-d.due:
+			for _, name := range due {
+				d.buryQueue(ctx, name)
+			}
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-// buryUnknown gives up what is queued for a function that is not known.
-func (d *Dispatcher) buryUnknown(ctx context.Context, name string) {
+// buryQueue gives up the calls that are queued now for a function that is not known.
+func (d *Dispatcher) buryQueue(ctx context.Context, name string) {
+	depth, err := d.deps.Bus.Depth(ctx, name)
+	if err != nil {
+		return // the next sweep finds it again
+	}
 	buried := 0
-	for ctx.Err() == nil {
-		deliveries, err := d.deps.Bus.Fetch(ctx, name, buryBatch)
+	for ctx.Err() == nil && depth > 0 && !d.knows(name) {
+		deliveries, err := d.deps.Bus.Fetch(ctx, name, int(min(depth, buryBatch)))
 		if err != nil {
 			d.deps.Logger.Error().Err(err).Str("function", name).Msg("calls of an unknown function could not be read")
 			break
 		}
 		if len(deliveries) == 0 {
-			break
+			break // the rest waits for a retry
 		}
-		for _, delivery := range deliveries {
-			if d.buryOne(ctx, name, delivery) {
-				buried++
-			}
-		}
+		depth -= min(depth, uint64(len(deliveries)))
+		buried += d.buryAll(ctx, name, deliveries)
 	}
 	if buried > 0 {
 		d.deps.Logger.Warn().Str("function", name).Int("calls", buried).Str("reason", "unknown_function").
@@ -84,9 +107,26 @@ func (d *Dispatcher) buryUnknown(ctx context.Context, name string) {
 	}
 }
 
-func (d *Dispatcher) buryOne(ctx context.Context, name string, delivery *bus.Delivery) bool {
+func (d *Dispatcher) buryAll(ctx context.Context, name string, deliveries []*bus.Delivery) (buried int) {
+	attempts, err := d.attempts.Load(ctx, name)
+	if err != nil {
+		d.deps.Logger.Error().Err(err).Str("function", name).Msg("calls of an unknown function are given up later")
+	}
+	for _, delivery := range deliveries {
+		if err != nil || d.knows(name) { // it has come in the meantime
+			_ = delivery.Again(0) // or after the ack wait
+			continue
+		}
+		if d.buryOne(ctx, name, delivery, attempts[delivery.Sequence].Tries) {
+			buried++
+		}
+	}
+	return buried
+}
+
+func (d *Dispatcher) buryOne(ctx context.Context, name string, delivery *bus.Delivery, tries int) bool {
 	result := outcome{verdict: bury, reason: "unknown_function", detail: "no function has the name " + name}
-	death := bus.Death{Reason: result.reason, Detail: result.detail, At: time.Now()}
+	death := bus.Death{Reason: result.reason, Detail: result.detail, At: time.Now(), Attempts: tries}
 	_, err := d.deps.Bus.Bury(ctx, delivery, death)
 	if err == nil {
 		err = delivery.Done(ctx)
@@ -96,5 +136,14 @@ func (d *Dispatcher) buryOne(ctx context.Context, name string, delivery *bus.Del
 		return false
 	}
 	d.metrics.ended(unknownFunction, result, time.Since(delivery.Accepted))
+	if tries > 0 {
+		d.removeRecord(ctx, name, delivery.ID)
+	}
 	return true
+}
+
+func (d *Dispatcher) knows(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.workers[name] != nil
 }

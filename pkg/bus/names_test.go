@@ -1,0 +1,55 @@
+package bus
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNames(t *testing.T) {
+	n := Names{Prefix: "site1"}
+	for got, want := range map[string]string{
+		n.CallSubject("f"):       "site1.call.f",
+		n.AllCalls():             "site1.call.*",
+		n.CallsStream():          "site1-calls",
+		n.DeadSubject("f"):       "site1.dead.f",
+		n.AllDead():              "site1.dead.*",
+		n.DeadStream():           "site1-dead",
+		n.FunctionsBucket():      "site1-functions",
+		n.AttemptsBucket():       "site1-attempts",
+		n.WakeSubject("f"):       "site1.wake.f",
+		n.AllWakes():             "site1.wake.*",
+		n.ActivitySubject():      "site1.activity",
+		n.RevisionSubject():      "site1.revision",
+		n.pullSubject("f"):       "$JS.API.CONSUMER.MSG.NEXT.site1-calls.f",
+		CallsConsumer("f-1"):     "f-1",
+		CallsConsumer("a/b")[:1]: "_",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestFunctionOfIsTheInverseOfCallSubject(t *testing.T) {
+	n := Names{Prefix: "sluice"}
+	for subject, want := range map[string]string{
+		"sluice.call.f": "f", "sluice.call.a/b": "a/b", "sluice.call.a.b": "", "sluice.call.": "", "sluice.call": "",
+		"other.call.f": "", "sluice.wake.f": "", "sluice.callx.f": "", "": "",
+	} {
+		function, ok := n.FunctionOf(subject)
+		if ok != (want != "") || ok && function != want {
+			t.Errorf("%q: got %q %v", subject, function, ok)
+		}
+	}
+}
+
+func TestConsumerNamesAreValidAndDistinct(t *testing.T) {
+	seen := map[string]string{}
+	for _, function := range []string{"a", "a-b", "a/b", `a\b`, "A", "é", "_a", strings.Repeat("x", 300), strings.Repeat("x", 301)} {
+		name := CallsConsumer(function)
+		if strings.ContainsAny(name, ">*. /\\\t\r\n") || len(name) > 64 || seen[name] != "" {
+			t.Errorf("%q has the consumer %q (%q has too)", function, name, seen[name])
+		}
+		seen[name] = function
+	}
+}
