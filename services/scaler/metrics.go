@@ -26,13 +26,18 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) observe(f *tracked, signals autoscale.Signals) {
+// observe sets the values of f. Those of its queue stay as they are while it cannot be read.
+func (m *metrics) observe(f *tracked, signals autoscale.Signals, depthKnown bool) {
 	m.wanted.WithLabelValues(f.name).Set(float64(f.state.Replicas))
 	m.ready.WithLabelValues(f.name).Set(float64(len(f.state.Endpoints)))
-	m.depth.WithLabelValues(f.name).Set(float64(signals.Depth))
 	m.inFlight.WithLabelValues(f.name).Set(float64(signals.InFlight))
+	depth, age := m.depth.WithLabelValues(f.name), m.age.WithLabelValues(f.name)
+	if !depthKnown {
+		return
+	}
+	depth.Set(float64(signals.Depth))
 	if signals.Depth == 0 {
-		m.age.WithLabelValues(f.name).Set(0)
+		age.Set(0)
 	}
 }
 

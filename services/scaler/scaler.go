@@ -4,6 +4,7 @@ package scaler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,16 +13,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
-	"github.com/sluicefaas/sluice/pkg/function"
-)
-
-const (
-	// tick is how often depths are read, the bucket's revision is announced and timers are looked at.
-	tick = time.Second
-	// senderTimeout is after how long without a report a gateway or dispatcher counts as gone.
-	senderTimeout = 5 * time.Second
-	// settleTime is how long after a (re)connection counts of calls are not trusted: by then each sender has reported.
-	settleTime = 3 * time.Second
 )
 
 // Config is what a person may set.
@@ -38,31 +29,58 @@ type Deps struct {
 	Registry prometheus.Registerer
 }
 
-// Scaler is the service. One goroutine, that of Run, owns everything but the channels.
+// timing are the intervals of a Scaler, which tests shorten.
+type timing struct {
+	// tick is how often depths are read, the bucket's revision is announced and timers are looked at.
+	tick time.Duration
+	// sender is after how long without a report a gateway or dispatcher counts as gone.
+	sender time.Duration
+	// fresh is how long an answer about the depths holds. It is shorter than sender: when NATS is away, what the senders
+	// said is taken for unknown before it is forgotten.
+	fresh time.Duration
+	// settle is how long after a (re)connection counts of calls are not trusted: by then each sender has reported.
+	settle time.Duration
+	// stale is how long after a request for a count an observation may be from before it.
+	stale time.Duration
+	// sharePause is how long sharing rests after a failure.
+	sharePause time.Duration
+	// set bounds one request to the cluster.
+	set time.Duration
+}
+
+var standardTiming = timing{
+	tick: time.Second, sender: 5 * time.Second, fresh: 4 * time.Second, settle: 3 * time.Second,
+	stale: 5 * time.Second, sharePause: 200 * time.Millisecond, set: 10 * time.Second,
+}
+
+// Scaler is the service. One goroutine, that of Run, owns everything but the channels, and it never waits for NATS or
+// the cluster: helpers do.
 type Scaler struct {
 	config  Config
 	deps    Deps
 	metrics *metrics
+	timing  timing
 	// events are handled one at a time by Run's goroutine.
 	events chan func(now time.Time)
 	// done is closed when Run handles no more events.
 	done chan struct{}
 	// synced is closed once every workload that existed at the start is shared.
 	synced chan struct{}
-	// setters are the goroutines that wait for Cluster.SetReplicas.
-	setters sync.WaitGroup
+	// helpers are the goroutines that wait for the cluster or for NATS.
+	helpers sync.WaitGroup
+	// link interrupts them when what they wait for cannot come.
+	link link
 
-	functions     map[string]*tracked
-	dirty         map[string]*tracked // those that may have changed since they were shared
-	draining      map[string]*tracked // those that had draining replicas when last looked at
-	shareAfter    time.Time           // no sharing before it, after a failure
-	store         *bus.Functions
-	senders       map[string]*sender
-	revision      uint64    // newest of the functions bucket
-	trustedFrom   time.Time // counts of calls are complete from here on
+	functions map[string]*tracked
+	draining  map[string]*tracked // those that had draining replicas when last looked at
+	requests  []request           // counts that the cluster is to be asked for
+	senders   map[string]*sender
+	sharing   sharing
+	// depths are those of all queues as of depthsAt, which is zero while they cannot be read.
 	depths        map[string]uint64
-	depthsKnown   bool
-	clusterSynced bool
+	depthsAt      time.Time
+	depthsFailing bool
+	trustedFrom   time.Time // counts of calls are complete from here on
 }
 
 // New wires a Scaler; it does nothing before Run.
@@ -72,13 +90,15 @@ func New(config Config, deps Deps) *Scaler {
 		config:    config,
 		deps:      deps,
 		metrics:   newMetrics(deps.Registry),
+		timing:    standardTiming,
 		events:    make(chan func(time.Time), backlog),
 		done:      make(chan struct{}),
 		synced:    make(chan struct{}),
 		functions: map[string]*tracked{},
-		dirty:     map[string]*tracked{},
 		draining:  map[string]*tracked{},
 		senders:   map[string]*sender{},
+		link:      link{waiting: map[*context.CancelFunc]struct{}{}},
+		sharing:   sharing{dirty: map[string]*tracked{}},
 	}
 }
 
@@ -87,56 +107,70 @@ func (s *Scaler) Synced() <-chan struct{} { return s.synced }
 
 // Run scales until ctx ends. It returns after its own work and the cluster's have ended.
 func (s *Scaler) Run(ctx context.Context) error {
-	store, err := s.deps.Bus.OpenFunctions(ctx)
-	if err != nil {
-		return err
-	}
-	s.store, s.trustedFrom = store, time.Now().Add(settleTime)
+	reconnects, stopReconnects := s.deps.Bus.Reconnects()
+	defer stopReconnects()
 	if err := s.adopt(ctx); err != nil {
-		return err
+		return unlessEnded(ctx.Err() != nil, err)
 	}
 	stop, err := s.listen()
 	if err != nil {
 		return err
 	}
 	defer stop()
+	return s.work(ctx, reconnects)
+}
 
-	var watching sync.WaitGroup
+// work watches, reads depths and handles events until ctx ends or the cluster cannot be watched any more.
+func (s *Scaler) work(ctx context.Context, reconnects <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.trustedFrom = time.Now().Add(s.timing.settle)
 	watched := make(chan error, 1)
-	watching.Go(func() { watched <- s.deps.Cluster.Watch(ctx, observer{s}) })
-	watching.Go(func() { s.pollDepths(ctx) })
-	err = s.loop(ctx, watched)
+	s.helpers.Go(func() { watched <- s.deps.Cluster.Watch(ctx, observer{s}) })
+	s.helpers.Go(func() { s.pollDepths(ctx) })
+	err := s.loop(ctx, reconnects, watched)
+	cancel()
 	close(s.done)
-	watching.Wait()
-	s.setters.Wait()
+	s.helpers.Wait()
 	return err
 }
 
-// loop handles events until ctx ends or the cluster cannot be watched any more.
-func (s *Scaler) loop(ctx context.Context, watched <-chan error) error {
-	reconnects, stop := s.deps.Bus.Reconnects()
-	defer stop()
-	ticker := time.NewTicker(tick)
+func (s *Scaler) loop(ctx context.Context, reconnects <-chan struct{}, watched <-chan error) error {
+	ticker := time.NewTicker(s.timing.tick)
 	defer ticker.Stop()
 	for {
 		select {
 		case event := <-s.events:
 			event(time.Now())
-		case now := <-ticker.C:
-			s.onTick(now)
+		case <-ticker.C:
+			s.onTick(time.Now())
+			s.announce()
 		case <-reconnects:
-			s.trustedFrom = time.Now().Add(settleTime)
-			s.depthsKnown = false
+			s.link.renew()
+			s.onReconnect(time.Now())
 		case err := <-watched:
-			if ctx.Err() == nil {
-				return fmt.Errorf("watch the cluster: %w", err)
-			}
-			return nil
+			return watchEnded(ctx, err)
 		case <-ctx.Done():
 			return nil
 		}
-		s.shareAll(ctx)
+		s.startRequests(ctx)
+		s.startShares(ctx)
 	}
+}
+
+func watchEnded(ctx context.Context, err error) error {
+	if err == nil {
+		err = errors.New("the watch ended by itself")
+	}
+	return unlessEnded(ctx.Err() != nil, fmt.Errorf("watch the cluster: %w", err))
+}
+
+// unlessEnded drops the error of what was interrupted by the end of its context.
+func unlessEnded(ended bool, err error) error {
+	if ended {
+		return nil
+	}
+	return err
 }
 
 // do hands work to Run's goroutine; it is dropped when that has ended.
@@ -154,65 +188,22 @@ func (s *Scaler) onTick(now time.Time) {
 			s.evaluate(f, now)
 		}
 	}
-	if err := s.deps.Bus.AnnounceRevision(s.revision); err != nil {
+}
+
+// onReconnect forgets what cannot be known before everybody has reported again.
+func (s *Scaler) onReconnect(now time.Time) {
+	s.trustedFrom = now.Add(s.timing.settle)
+	s.depthsAt = time.Time{}
+	s.sharing.notBefore = time.Time{}
+}
+
+func (s *Scaler) announce() {
+	if err := s.deps.Bus.AnnounceRevision(s.sharing.revision); err != nil {
 		s.deps.Logger.Debug().Err(err).Msg("the bucket's revision could not be announced")
 	}
 }
 
-// adopt takes over what an earlier leader has shared: generations and decisions go on.
-func (s *Scaler) adopt(ctx context.Context) error {
-	states, err := s.store.Load(ctx)
-	if err != nil {
-		return err
-	}
-	for name, state := range states {
-		s.functions[name] = &tracked{name: name, shared: state, state: state}
-	}
-	return nil
-}
-
-// listen subscribes to wakes and activity.
-func (s *Scaler) listen() (stop func(), err error) {
-	stopWakes, err := s.deps.Bus.OnWake(func(name string) {
-		s.do(func(now time.Time) { s.touch(name, now) })
-	})
-	if err != nil {
-		return nil, err
-	}
-	stopActivity, err := s.deps.Bus.OnActivity(func(activity bus.Activity) {
-		s.do(func(now time.Time) { s.onActivity(activity, now) })
-	})
-	if err != nil {
-		stopWakes()
-		return nil, err
-	}
-	return func() { stopWakes(); stopActivity() }, nil
-}
-
-// touch notes activity of a function and decides at once.
-func (s *Scaler) touch(name string, now time.Time) {
-	if f := s.functions[name]; f != nil && f.present {
-		f.lastActivity = now
-		s.evaluate(f, now)
-	}
-}
-
-// observer passes on to Run's goroutine what the cluster reports.
-type observer struct{ scaler *Scaler }
-
-func (o observer) Observe(w function.Workload) {
-	o.scaler.do(func(now time.Time) { o.scaler.observe(w, now) })
-}
-
-func (o observer) Forget(name string) { o.scaler.do(func(time.Time) { o.scaler.forget(name) }) }
-
-func (o observer) Synced() {
-	o.scaler.do(func(time.Time) {
-		o.scaler.clusterSynced = true
-		for name, f := range o.scaler.functions {
-			if !f.present {
-				o.scaler.forget(name)
-			}
-		}
-	})
+// trusted reports whether what is known of queues and of calls in flight is complete. Where it is not, nothing is ended.
+func (s *Scaler) trusted(now time.Time) bool {
+	return s.depthsFresh(now) && !now.Before(s.trustedFrom)
 }

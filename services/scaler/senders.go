@@ -17,40 +17,55 @@ type sender struct {
 	parts map[string]bus.FunctionActivity
 }
 
-// onActivity takes one report and decides anew about each function that it names.
+// onActivity takes one report and decides anew about each function that it names or whose calls have ended.
 func (s *Scaler) onActivity(report bus.Activity, now time.Time) {
-	if report.Leaving {
-		delete(s.senders, report.Sender)
-	} else {
-		s.takeReport(report, now)
-	}
-	for name := range report.Functions {
-		s.touch(name, now)
-	}
-	for name, f := range s.draining {
-		if delete(s.draining, name); f.present {
-			s.evaluate(f, now)
-		}
-	}
-}
-
-func (s *Scaler) takeReport(report bus.Activity, now time.Time) {
 	from := s.senders[report.Sender]
 	if from == nil {
 		from = &sender{functions: map[string]bus.FunctionActivity{}, parts: map[string]bus.FunctionActivity{}}
 		s.senders[report.Sender] = from
 	}
-	from.heard = now
-	maps.Copy(from.parts, report.Functions)
-	if report.Partial {
-		maps.Copy(from.functions, report.Functions)
-		return
+	before := from.functions
+	from.take(report, now)
+	if report.Leaving {
+		delete(s.senders, report.Sender)
 	}
-	from.revision, from.functions, from.parts = report.Revision, from.parts, map[string]bus.FunctionActivity{}
+	for name := range report.Functions {
+		s.touch(name, now)
+	}
+	if !report.Partial {
+		s.touchEnded(before, from.functions, now)
+	}
+	for _, f := range s.draining {
+		s.evaluate(f, now)
+	}
 }
 
+// touchEnded takes the end of calls for activity: a function's idle time counts from there.
+func (s *Scaler) touchEnded(before, after map[string]bus.FunctionActivity, now time.Time) {
+	for name, activity := range before {
+		if _, named := after[name]; !named && activity.InFlight > 0 {
+			s.touch(name, now)
+		}
+	}
+}
+
+// take brings the sender up to date. Its revision is that of its last complete report, so that what is not named counts.
+func (f *sender) take(report bus.Activity, now time.Time) {
+	f.heard = now
+	maps.Copy(f.parts, report.Functions)
+	if report.Partial {
+		maps.Copy(f.functions, report.Functions)
+		return
+	}
+	f.revision, f.functions, f.parts = report.Revision, f.parts, map[string]bus.FunctionActivity{}
+}
+
+// dropSilentSenders forgets those that are gone; while NATS is away, silence says nothing.
 func (s *Scaler) dropSilentSenders(now time.Time) {
-	maps.DeleteFunc(s.senders, func(_ string, from *sender) bool { return now.Sub(from.heard) > senderTimeout })
+	if !s.trusted(now) {
+		return
+	}
+	maps.DeleteFunc(s.senders, func(_ string, from *sender) bool { return now.Sub(from.heard) > s.timing.sender })
 }
 
 // inFlight sums a function's calls over all senders.
@@ -72,9 +87,9 @@ func (s *Scaler) inFlightAt(name, address string) int {
 }
 
 // released reports whether every living sender knows that the replica takes no more calls, and has none in flight there.
-func (s *Scaler) released(f *tracked, d drain) bool {
+func (s *Scaler) released(name string, d drain) bool {
 	for _, from := range s.senders {
-		if from.revision < f.revision || from.functions[f.name].Endpoints[d.address] > 0 {
+		if from.revision < d.revision || from.functions[name].Endpoints[d.address] > 0 {
 			return false
 		}
 	}

@@ -81,7 +81,7 @@ func scalesToZero(t *testing.T, f Fixture) {
 	workload := recorder.Wait(t, f.Names[0], f.Timeout, Ready(1))
 	set(t, f, 0)
 	recorder.Wait(t, f.Names[0], f.Timeout, Ready(0))
-	if connection, err := net.DialTimeout("tcp", workload.Pods[0].Address, time.Second); err == nil {
+	if connection, err := dial(t, workload.Pods[0]); err == nil {
 		_ = connection.Close()
 		t.Error("the replica still accepts connections after it was reported gone")
 	}
@@ -156,10 +156,15 @@ func podNames(workload function.Workload) []string {
 
 func connect(t *testing.T, pod function.Pod) {
 	t.Helper()
-	connection, err := net.DialTimeout("tcp", pod.Address, time.Second)
+	connection, err := dial(t, pod)
 	if err != nil {
 		t.Errorf("connect to replica %s, which is reported ready: %v", pod.Name, err)
 		return
 	}
 	_ = connection.Close()
+}
+
+func dial(t *testing.T, pod function.Pod) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: time.Second}
+	return dialer.DialContext(t.Context(), "tcp", pod.Address)
 }
