@@ -53,5 +53,5 @@ func run(args []string) error {
 	}
 	take, work, release := ops.SignalContexts(context.Background())
 	defer release()
-	return local.New(flags.Local, logger, os.Stdout).Run(take, work)
+	return ops.WithHeapFloor(func() error { return local.New(flags.Local, logger, os.Stdout).Run(take, work) })
 }
