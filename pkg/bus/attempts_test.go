@@ -17,7 +17,7 @@ func openAttempts(t testing.TB, b *Bus) *Attempts {
 	return attempts
 }
 
-func record(t testing.TB, a *Attempts, function, id string, attempt Attempt) {
+func record(t testing.TB, a *Attempts, function, id string, attempt Attempt) { //nolint:revive // a helper of tests: each argument says something
 	t.Helper()
 	if err := a.Record(within(t, patience), function, id, attempt); err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func (b *Bus) callsConfig() jetstream.StreamConfig {
 		DiscardNewPerSubject: true,
 		MaxMsgsPerSubject:    b.config.Settings.QueueLimit,
 		MaxBytes:             orUnlimited(b.config.Settings.StorageLimit),
-		MaxMsgSize:           int32(min(b.maxCallSize(), 1<<31-1)), //nolint:gosec // bounded on the same line
+		MaxMsgSize:           int32(min(b.maxCallSize(), 1<<31-1)),
 		MaxConsumers:         maxConsumers,
 		Duplicates:           b.config.Settings.duplicateWindow(),
 		AllowDirect:          true,

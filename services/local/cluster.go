@@ -113,7 +113,7 @@ func (c *Cluster) start(ctx context.Context) {
 		set := &replicaSet{workload: workload}
 		c.sets[workload.Function.Name] = set
 		if workload.URL == "" {
-			c.resize(set, min(max(workload.Replicas, 0), maxReplicas), nil)
+			c.resize(set, min(max(workload.Replicas, 0), maxReplicas), nil) //nolint:contextcheck // replicas live with Watch, not with this call
 		}
 	}
 }
@@ -195,7 +195,7 @@ func (c *Cluster) SetReplicas(ctx context.Context, name string, count int, victi
 	case set.workload.URL != "":
 		return fmt.Errorf("set replicas of function %s at %s: %w", name, set.workload.URL, ErrFixed)
 	}
-	c.resize(set, count, victims)
+	c.resize(set, count, victims) //nolint:contextcheck // replicas live with Watch, not with this call
 	return nil
 }
 

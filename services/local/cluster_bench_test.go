@@ -34,7 +34,7 @@ func BenchmarkWake(b *testing.B) {
 
 // ownStart starts the process without a cluster and connects in a tight loop.
 func ownStart(b *testing.B, workload Workload) time.Duration {
-	port, err := newPorts().take()
+	port, err := newPorts().take(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -51,6 +51,6 @@ func ownStart(b *testing.B, workload Workload) time.Duration {
 			_ = connection.Close()
 			return took
 		}
-		time.Sleep(100 * time.Microsecond)
+		<-time.After(100 * time.Microsecond)
 	}
 }

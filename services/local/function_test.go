@@ -49,7 +49,7 @@ func playFunction(mode string) {
 		fmt.Fprintln(os.Stderr, "cannot open /etc/secret")
 		os.Exit(3)
 	case "slow":
-		time.Sleep(delay)
+		<-time.After(delay)
 	case "mortal":
 		time.AfterFunc(delay, func() { os.Exit(4) })
 	case "stubborn":

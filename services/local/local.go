@@ -111,7 +111,7 @@ func (l *Local) wire(ctx context.Context) (err error) {
 	if err := l.ops.Listen(ctx); err != nil {
 		return err
 	}
-	if err := l.nats.start(); err != nil {
+	if err := l.nats.start(ctx); err != nil {
 		return err
 	}
 	if err := l.wireCallers(); err != nil {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -56,8 +57,8 @@ func newNATSServer(listen, folder string, sync bool, logger zerolog.Logger) (*na
 }
 
 // start starts the server, also after stop, and returns when it serves.
-func (n *natsServer) start() error {
-	if err := n.portIsFree(); err != nil {
+func (n *natsServer) start(ctx context.Context) error {
+	if err := n.portIsFree(ctx); err != nil {
 		return err
 	}
 	options := n.options
@@ -79,11 +80,11 @@ func (n *natsServer) start() error {
 }
 
 // portIsFree says in a sentence what to do if it is not: the server itself only logs it.
-func (n *natsServer) portIsFree() error {
+func (n *natsServer) portIsFree(ctx context.Context) error {
 	if n.options.Port == server.RANDOM_PORT {
 		return nil
 	}
-	listener, err := net.Listen("tcp", n.address())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", n.address())
 	if err != nil {
 		return fmt.Errorf("NATS cannot listen on %s: stop what uses the port or choose another with --nats-listen: %w", n.address(), err)
 	}

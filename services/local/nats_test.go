@@ -140,7 +140,7 @@ func TestNATSRestartsUnderLoad(t *testing.T) {
 		l.nats.stop()
 		already := refused()
 		eventually(t, "calls are refused while NATS is away", func() bool { return refused() > already })
-		if err := l.nats.start(); err != nil {
+		if err := l.nats.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -27,17 +28,17 @@ type ports struct {
 
 // newPorts starts at a random place, so that two systems on one machine seldom want the same port.
 func newPorts() *ports {
-	return &ports{next: rand.IntN(portCount), taken: map[int]bool{}}
+	return &ports{next: rand.IntN(portCount), taken: map[int]bool{}} //nolint:gosec // spreads ports, hides nothing
 }
 
 // take returns a port that nobody listens on and that nobody else was given.
-func (p *ports) take() (int, error) {
+func (p *ports) take(ctx context.Context) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range portCount {
 		port := firstPort + p.next
 		p.next = (p.next + 1) % portCount
-		if p.taken[port] || !free(port) {
+		if p.taken[port] || !free(ctx, port) {
 			continue
 		}
 		p.taken[port] = true
@@ -52,8 +53,8 @@ func (p *ports) giveBack(port int) {
 	delete(p.taken, port)
 }
 
-func free(port int) bool {
-	listener, err := net.Listen("tcp4", loopback(port))
+func free(ctx context.Context, port int) bool {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp4", loopback(port))
 	if err != nil {
 		return false
 	}

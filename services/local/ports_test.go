@@ -8,13 +8,13 @@ import (
 
 func TestPortsAreGivenOnceAndReusedLate(t *testing.T) {
 	pool := newPorts()
-	first, err := pool.take()
+	first, err := pool.take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool.giveBack(first)
 	for range 100 {
-		port, err := pool.take()
+		port, err := pool.take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,7 +27,7 @@ func TestPortsAreGivenOnceAndReusedLate(t *testing.T) {
 
 func TestPortInUseIsPassedOver(t *testing.T) {
 	pool := newPorts()
-	probe, err := pool.take()
+	probe, err := pool.take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestPortInUseIsPassedOver(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	again := &ports{next: probe - firstPort, taken: map[int]bool{}}
-	if port, err := again.take(); err != nil || port == probe {
+	if port, err := again.take(t.Context()); err != nil || port == probe {
 		t.Errorf("port %d, %v: it is in use", port, err)
 	}
 }
@@ -47,7 +47,7 @@ func TestNoPortLeft(t *testing.T) {
 	for i := range portCount {
 		pool.taken[firstPort+i] = true
 	}
-	if _, err := pool.take(); !errors.Is(err, errNoPort) {
+	if _, err := pool.take(t.Context()); !errors.Is(err, errNoPort) {
 		t.Errorf("take returned %v", err)
 	}
 }

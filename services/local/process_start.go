@@ -53,7 +53,7 @@ func (p *processes) start(command processCommand) (*process, error) {
 	if len(command.argv) == 0 {
 		return nil, errNoCommand
 	}
-	cmd := exec.Command(command.argv[0], command.argv[1:]...)
+	cmd := exec.Command(command.argv[0], command.argv[1:]...) //nolint:gosec,noctx // the manifest's own command is what we are asked to run, without a shell; it is ended as a group
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = command.dir, command.env, groupLeader(!p.noDeath)
 	child := &process{cmd: cmd, registry: p.registry, exited: make(chan struct{}), finished: make(chan struct{})}
 	writers, err := child.connect(command.output)

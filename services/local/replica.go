@@ -64,7 +64,7 @@ func (c *Cluster) beginLife(ctx context.Context, r *replica) (context.Context, b
 
 // attempt is one process from its start to its end.
 func (c *Cluster) attempt(life context.Context, r *replica) {
-	port, err := c.tools.ports.take()
+	port, err := c.tools.ports.take(life)
 	if err != nil {
 		c.fail(life, r, err.Error())
 		return

@@ -102,7 +102,7 @@ func randomSuffix() string {
 	const letters = "bcdfghjklmnpqrstvwxz2456789"
 	suffix := make([]byte, 5)
 	for i := range suffix {
-		suffix[i] = letters[rand.IntN(len(letters))]
+		suffix[i] = letters[rand.IntN(len(letters))] //nolint:gosec // a name, no secret
 	}
 	return string(suffix)
 }

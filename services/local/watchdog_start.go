@@ -26,7 +26,7 @@ func startWatchdog(argv []string) (*watchdog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe for the watchdog: %w", err)
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec,noctx // our own binary; it ends when its pipe does
 	cmd.Stdin = reader
 	// A session of its own, so that ctrl-C on the terminal and the closing of the terminal do not end it early.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
