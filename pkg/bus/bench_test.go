@@ -23,6 +23,8 @@ func BenchmarkPublishCall(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
+			call := call
+			call.Header = call.Header.Clone() // PublishCall takes it over
 			if _, err := bus.PublishCall(context.Background(), call); err != nil {
 				b.Error(err)
 			}

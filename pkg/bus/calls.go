@@ -22,10 +22,12 @@ const (
 
 // PublishCall queues a call and returns its id once the server has acknowledged it. While the server is away it repeats the
 // publish with the same Nats-Msg-Id for PublishPatience or until ctx ends, so a call is never stored twice. Errors
-// wrap ErrQueueFull, ErrStorageFull, ErrTooLarge or ErrUnavailable.
+// wrap ErrQueueFull, ErrStorageFull, ErrTooLarge or ErrUnavailable. It takes over the call's header.
 func (b *Bus) PublishCall(ctx context.Context, call Call) (id string, err error) {
-	ack, err := b.publishCall(ctx, b.encode(call))
+	msg := b.encode(call)
+	ack, err := b.publishCall(ctx, msg)
 	if err != nil {
+		b.group.refused(msg, err)
 		return "", fmt.Errorf("queue a call of %s: %w", call.Function, err)
 	}
 	return b.callID(ack.Sequence), nil
@@ -38,7 +40,7 @@ func (b *Bus) publishCall(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck
 	start, id := time.Now(), nuid.Next()
 	msg.Header[jetstream.MsgIDHeader] = []string{id}
 	// The first attempt nearly always succeeds, and ends in time by itself: it does without the cost of a timer and a context.
-	ack, err := b.publishOnce(ctx, msg)
+	ack, err := b.publishFirst(ctx, msg)
 	if err == nil || permanent(err) {
 		return ack, err
 	}
@@ -47,7 +49,20 @@ func (b *Bus) publishCall(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return b.publish(ctx, msg, id)
+	unknown := errors.Is(err, errBatchUnanswered)
+	if ack, err = b.publish(ctx, msg, id); err != nil && unknown {
+		// Without its cause, which may be a refusal: that would say that the call is not stored.
+		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // see above
+	}
+	return ack, err
+}
+
+// publishFirst is the first attempt, with others where that is cheaper.
+func (b *Bus) publishFirst(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	if b.group != nil {
+		return b.group.publish(ctx, msg)
+	}
+	return b.publishOnce(ctx, msg)
 }
 
 func (b *Bus) callID(sequence uint64) string { return formatCallID(b.created.Load(), sequence) }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,10 +177,7 @@ func (c *Consumer) Asked() int { return c.asked }
 func (c *Consumer) Pull(count int) error { return c.pull(count, pullExpiry) }
 
 func (c *Consumer) pull(count int, expiry time.Duration) error {
-	request, err := json.Marshal(map[string]any{"batch": count, "expires": expiry, "idle_heartbeat": min(pullHeartbeat, expiry/2)})
-	if err != nil {
-		return fmt.Errorf("write a pull request: %w", err)
-	}
+	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, count, expiry.Nanoseconds(), min(pullHeartbeat, expiry/2).Nanoseconds())
 	now := time.Now()
 	if c.asked == 0 {
 		c.heard = now

@@ -109,12 +109,14 @@ func longest() Death {
 func TestLargestCallCanBeBuried(t *testing.T) {
 	t.Parallel()
 	b := graveyard(t, bustest.Start(t))
-	call := Call{Function: "f", Method: "POST", Header: http.Header{"X": {strings.Repeat("h", maxCallHeader-200)}}}
+	header := http.Header{"X": {strings.Repeat("h", maxCallHeader-200)}}
+	call := Call{Function: "f", Method: "POST", Header: header.Clone()}
 	msg := b.encode(call)
 	msg.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	call.Body = bytes.Repeat([]byte("b"), int(b.maxCallSize())-msg.Size()+len(msg.Subject))
+	call.Header = header.Clone()
 	publish(t, b, call)
-	call.Body = append(call.Body, 'x')
+	call.Header, call.Body = header.Clone(), append(call.Body, 'x')
 	if _, err := b.PublishCall(within(t, patience), call); err == nil {
 		t.Error("this is not the largest call")
 	}

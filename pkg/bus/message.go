@@ -28,15 +28,11 @@ type Call struct {
 
 // encode turns a call into a message. No header of the caller keeps a name that NATS or Sluice would act on.
 func (n Names) encode(call Call) *nats.Msg {
-	header := make(nats.Header, len(call.Header)+2) // up to 8 fields fit the smallest kind of map, which is much cheaper
-	for name, values := range call.Header {
-		switch {
-		case hasPrefixFold(name, "Nats-"):
-			header[HeaderEscape+name] = values
-		case !hasPrefixFold(name, "Sluice-"):
-			header[name] = values
-		}
+	header := nats.Header(call.Header) // the same map: another one would cost a call more than all else here
+	if header == nil {
+		header = nats.Header{}
 	}
+	escape(header)
 	header[HeaderMethod] = []string{call.Method}
 	if call.Path != "" && call.Path != "/" {
 		header[HeaderPath] = []string{call.Path}
@@ -45,6 +41,23 @@ func (n Names) encode(call Call) *nats.Msg {
 		header[HeaderQuery] = []string{call.Query}
 	}
 	return &nats.Msg{Subject: n.CallSubject(call.Function), Header: header, Data: call.Body}
+}
+
+// escape renames what NATS would act on, and removes what Sluice would.
+func escape(header nats.Header) {
+	var control []string
+	for name := range header {
+		switch {
+		case hasPrefixFold(name, "Nats-"):
+			control = append(control, name)
+		case hasPrefixFold(name, "Sluice-"):
+			delete(header, name)
+		}
+	}
+	for _, name := range control {
+		header[HeaderEscape+name] = header[name]
+		delete(header, name)
+	}
 }
 
 // decode is the inverse of encode; it also takes what other NATS clients publish. The error wraps ErrBadMessage.

@@ -73,6 +73,7 @@ func (b *Bus) callsConfig() jetstream.StreamConfig {
 		MaxConsumers:         maxConsumers,
 		Duplicates:           b.config.Settings.duplicateWindow(),
 		AllowDirect:          true,
+		AllowAtomicPublish:   true,
 	}
 }
 

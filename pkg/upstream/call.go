@@ -25,7 +25,7 @@ type Request struct {
 	Method string
 	// Path and Query are escaped as the caller sent them; an empty Path is "/".
 	Path, Query string
-	// Header is not changed. Fields that concern one connection only are not sent.
+	// Header is taken over. Fields that concern one connection only are not sent.
 	Header http.Header
 	Body   []byte
 	// Timeout bounds the time from the start of the call to the headers of its answer, and again the time from there to
@@ -105,9 +105,12 @@ func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Req
 	if err := checkHeader(response.Header); err != nil {
 		return Answer{Kind: Broken, Err: err}
 	}
-	defer cancelAfter(request.Timeout, cancel, errDrained)()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
-	c.read(&answer, response.Body, func(err error) Failure { return failureOf(ctx, callCtx, err) })
+	if response.ContentLength == 0 {
+		return answer
+	}
+	defer cancelAfter(request.Timeout, cancel, errDrained)()
+	c.read(&answer, response, func(err error) Failure { return failureOf(ctx, callCtx, err) })
 	return answer
 }
 
@@ -121,8 +124,12 @@ func cancelAfter(d time.Duration, cancel context.CancelCauseFunc, cause error) (
 }
 
 // read keeps the beginning of the body and drops some of the rest.
-func (c *Caller) read(answer *Answer, body io.Reader, failureOf func(error) Failure) {
+func (c *Caller) read(answer *Answer, response *http.Response, failureOf func(error) Failure) {
+	body, size := response.Body, response.ContentLength
 	var kept bytes.Buffer
+	if size > 0 {
+		kept.Grow(int(min(size, int64(c.KeepBody))) + bytes.MinRead) // as it is read, it wants so much more
+	}
 	_, err := io.CopyN(&kept, body, int64(c.KeepBody))
 	answer.Body = kept.Bytes()
 	if err == nil {
@@ -150,7 +157,7 @@ func newRequest(ctx context.Context, endpoint function.Endpoint, request Request
 		return nil, err
 	}
 	out := (&http.Request{
-		Method: request.Method, URL: u, Header: request.Header.Clone(),
+		Method: request.Method, URL: u, Header: request.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	if out.Header == nil {

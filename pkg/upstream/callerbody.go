@@ -62,6 +62,6 @@ func (b *callerBody) copyTrailer() {
 
 // forbiddenInTrailer reports fields that would change framing or routing (RFC 9110 §6.5.1), or speak for us.
 func forbiddenInTrailer(name string) bool {
-	return name == "Content-Length" || name == "Host" || slices.Contains(hopByHop, name) ||
-		slices.Contains(forwarding, name) || ReservedFromOutside(name)
+	return name == "Content-Length" || name == "Host" || isHopByHop(name) ||
+		isForwarding(name) || ReservedFromOutside(name)
 }

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -12,15 +11,28 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// hopByHop are the fields that concern one connection only (RFC 9110 §7.6.1), in canonical form: those of the
+// The functions here look at each field that is there rather than delete each that must not be: a header has few fields, and to
+// look for one that is absent costs as much as to find one.
+
+// isHopByHop reports whether the field, in canonical form, concerns one connection only (RFC 9110 §7.6.1): those of the
 // standard, of its predecessors, and Proxy-Connection, which some clients still send.
-var hopByHop = []string{
-	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
-// forwarding are the fields that say for whom a proxy speaks.
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+// isForwarding reports whether the field says for whom a proxy speaks.
+func isForwarding(name string) bool {
+	switch name {
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto":
+		return true
+	}
+	return false
+}
 
 // RemoveHopByHop removes the fields that concern one connection only, and those that Connection names (RFC 9110
 // §7.6.1). "TE: trailers" stays, because trailers are passed on. Where Connection also has "close", net/http has
@@ -34,8 +46,10 @@ func RemoveHopByHop(h http.Header) {
 			}
 		}
 	}
-	for _, name := range hopByHop {
-		delete(h, name)
+	for name := range h {
+		if isHopByHop(name) {
+			delete(h, name)
+		}
 	}
 	if trailers {
 		h["Te"] = []string{"trailers"}
@@ -45,6 +59,9 @@ func RemoveHopByHop(h http.Header) {
 // ReservedFromOutside reports whether the field is one that only Sluice may send to a function: Sluice-*,
 // X-SlimFaas-Job* and the three fields of an attempt, in any case. Nats-* fields are the caller's own.
 func ReservedFromOutside(name string) bool {
+	if name == "" || name[0]|0x20 != 's' && name[0]|0x20 != 'x' { // 0x20 makes a letter lower case
+		return false
+	}
 	return hasPrefixFold(name, "Sluice-") || hasPrefixFold(name, "X-SlimFaas-Job") ||
 		strings.EqualFold(name, "SlimFaas-Element-Id") ||
 		strings.EqualFold(name, "SlimFaas-Try-Number") ||
@@ -59,20 +76,30 @@ func hasPrefixFold(s, prefix string) bool {
 // asked for, X-Forwarded-Proto how. What the caller sent is dropped, Forwarded too, unless his peer is trusted: then
 // the peer is added to his X-Forwarded-For, and the others stay as he sent them.
 func SetForwarded(h http.Header, in *http.Request, trusted bool) {
-	for _, name := range forwarding {
-		delete(h, name)
-		if values := in.Header[name]; trusted && len(values) > 0 {
-			h[name] = slices.Clone(values)
+	for name := range h {
+		if isForwarding(name) {
+			delete(h, name)
 		}
 	}
+	if trusted {
+		copyForwarding(h, in.Header)
+	}
 	if peer, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
-		h.Set("X-Forwarded-For", strings.Join(append(h["X-Forwarded-For"], peer), ", "))
+		h["X-Forwarded-For"] = []string{strings.Join(append(h["X-Forwarded-For"], peer), ", ")}
 	}
 	setIfAbsent(h, "X-Forwarded-Host", in.Host)
 	if in.TLS == nil {
 		setIfAbsent(h, "X-Forwarded-Proto", "http")
 	} else {
 		setIfAbsent(h, "X-Forwarded-Proto", "https")
+	}
+}
+
+func copyForwarding(to, from http.Header) {
+	for name, values := range from {
+		if isForwarding(name) {
+			to[name] = slices.Clone(values)
+		}
 	}
 }
 
@@ -87,15 +114,21 @@ func setIfAbsent(h http.Header, name, value string) {
 // one body (Content-Length, Expect). X-Forwarded-* are set from the TCP peer. The values are those of the request: they are
 // not to be changed.
 func CallerHeader(in *http.Request) http.Header {
-	h := make(http.Header, len(in.Header)+len(forwarding))
-	maps.Copy(h, in.Header)
-	RemoveHopByHop(h)
-	removeReserved(h)
-	for _, name := range []string{"Host", "Content-Length", "Expect"} {
-		delete(h, name)
+	const ours = 5 // X-Forwarded-*, and what a queued call gets besides
+	h := make(http.Header, len(in.Header)+ours)
+	for name, values := range in.Header {
+		if !describesSending(name) && !ReservedFromOutside(name) {
+			h[name] = values
+		}
 	}
+	RemoveHopByHop(h)
 	SetForwarded(h, in, false)
 	return h
+}
+
+// describesSending reports whether the field is about the sending of this one request.
+func describesSending(name string) bool {
+	return name == "Host" || name == "Content-Length" || name == "Expect"
 }
 
 func removeReserved(h http.Header) {

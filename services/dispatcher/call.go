@@ -50,10 +50,8 @@ func (c *call) run(s *shift) {
 	if !c.over {
 		answer, result = c.attempt(s)
 	}
-	ctx, cancel := settleContext(s.work)
-	defer cancel()
 	var err error
-	if c.end, err = c.settle(ctx, answer, result); err != nil {
+	if c.end, err = c.settle(s.settling, answer, result); err != nil {
 		s.dispatcher.deps.Logger.Warn().Err(err).Str("function", s.name).Str("call", c.delivery.ID).
 			Msg("the call's end could not be settled: it will be delivered again")
 	}
@@ -61,16 +59,16 @@ func (c *call) run(s *shift) {
 }
 
 // settleContext outlives work by settleGrace: what has run must be said to have.
-func settleContext(work context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(work))
+func settleContext(work context.Context) (settling context.Context, release func()) {
+	settling, cancel := context.WithCancel(context.WithoutCancel(work))
 	stop := context.AfterFunc(work, func() {
 		select {
 		case <-time.After(settleGrace):
 			cancel()
-		case <-ctx.Done():
+		case <-settling.Done():
 		}
 	})
-	return ctx, func() { stop(); cancel() }
+	return settling, func() { stop(); cancel() }
 }
 
 func (c *call) attempt(s *shift) (upstream.Answer, outcome) {

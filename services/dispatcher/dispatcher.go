@@ -64,8 +64,14 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	workers map[string]*worker // of all functions; guarded by mu
-	take    context.Context    // ends when nothing new is to be taken; guarded by mu
-	work    context.Context    // ends when what runs is to be interrupted; guarded by mu
+	phases                     // of Run; guarded by mu
+}
+
+// phases are the contexts of one Run, in the order in which they end.
+type phases struct {
+	take     context.Context // ends when nothing new is to be taken
+	work     context.Context // ends when what runs is to be interrupted
+	settling context.Context // ends when the ends of calls can be told no more
 }
 
 // New wires a Dispatcher; it does nothing before Run.
@@ -93,8 +99,10 @@ func (d *Dispatcher) Run(take, work context.Context) error {
 	}
 	take, leave := context.WithCancel(take)
 	defer leave()
+	settling, release := settleContext(work)
+	defer release()
 	d.mu.Lock()
-	d.take, d.work = take, work
+	d.phases = phases{take, work, settling}
 	d.mu.Unlock()
 
 	// What reports and what shifts need ends after the last shift.
@@ -207,7 +215,10 @@ func (d *Dispatcher) startLocked(w *worker) {
 		return
 	}
 	w.running = true
-	s := newShift(d.take, d.work, w)
+	s := newShift(d.phases, w)
+	// What an earlier process has left out is lost; who knows that this process is gone need not wait for the ack wait.
+	s.lost = d.deps.Sole && !w.began
+	w.began = true
 	d.awake.Go(s.run)
 }
 

@@ -140,7 +140,7 @@ func TestQueuedCallsAreFoundAtStart(t *testing.T) {
 // A call that is published at the moment when its function goes to sleep is not missed: neither its message nor its wake.
 func TestCallsAtTheMomentOfSleepAreNotMissed(t *testing.T) {
 	t.Parallel()
-	const functions, rounds = 40, 3
+	const functions, rounds = 40, 2
 	r := newRig(t)
 	conn, b := r.raw(), newBackend(t, nil, answer(200))
 	var wakes [functions]atomic.Int64

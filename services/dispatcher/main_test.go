@@ -28,7 +28,7 @@ const patience = 45 * time.Second
 // TestMain runs more tests at a time than there are processors: most of them wait most of the time.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -162,7 +162,7 @@ func TestStopHandsBackWhatWasNotHandled(t *testing.T) {
 		t.Fatal(err)
 	}
 	take, stopTaking := context.WithCancel(t.Context())
-	s := newShift(take, t.Context(), newWorker(d, "f"))
+	s := newShift(phases{take, t.Context(), t.Context()}, newWorker(d, "f"))
 	s.reopen()
 	s.onOpened(<-s.opened)
 	if err := s.consumer.Pull(7); err != nil {

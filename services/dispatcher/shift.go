@@ -28,7 +28,7 @@ const (
 // that it has started.
 type shift struct {
 	*worker
-	take, work context.Context // those of Dispatcher.Run
+	phases
 
 	consumer *bus.Consumer
 	open     bool               // the consumer may be pulled from
@@ -54,9 +54,9 @@ type openResult struct {
 	err      error
 }
 
-func newShift(take, work context.Context, w *worker) *shift {
+func newShift(of phases, w *worker) *shift {
 	return &shift{
-		worker: w, take: take, work: work,
+		worker: w, phases: of,
 		consumer: w.dispatcher.deps.Bus.NewConsumer(w.name, maxAsked),
 		opened:   make(chan openResult, 1),
 		calls:    map[uint64]*call{}, waiting: map[uint64]bus.Attempt{},

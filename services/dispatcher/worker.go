@@ -22,6 +22,7 @@ type worker struct {
 	// Guarded by Dispatcher.mu:
 
 	running bool // there is a shift
+	began   bool // there has been one
 	// gone says that the function was removed. The worker stays until its calls have ended, so that a function which comes back in
 	// the meantime finds them counted.
 	gone     bool

@@ -38,6 +38,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		b.release()
 		return nil, nil, bodyProblem(err, limit)
 	}
+	r.Body, r.ContentLength = http.NoBody, 0 // it is read: nothing is left that could linger
 	return b.data, b.release, nil
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,4 +47,18 @@ func freeSpace(folder string) (int64, error) {
 		return 0, fmt.Errorf("look at the free space of %s: %w", folder, err)
 	}
 	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:unconvert // types differ between systems
+}
+
+// sizeOf is the number of bytes in a folder's files; what cannot be read counts as nothing.
+func sizeOf(folder string) (size int64) {
+	_ = fs.WalkDir(os.DirFS(folder), ".", func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil //nolint:nilerr // a folder that is not there is empty
+		}
+		if info, err := entry.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size
 }

@@ -164,8 +164,13 @@ func (l *Local) wireScaler() error {
 
 func (l *Local) connect(service string) (*bus.Bus, error) {
 	logger := l.logger.With().Str("service", service).Logger()
+	settings := l.config.Bus
+	if settings.StorageLimit == 0 {
+		settings.StorageLimit = l.nats.callsLimit()
+	}
 	b, err := bus.Connect(bus.Config{
-		URL: l.nats.url(), Replicas: 1, Settings: l.config.Bus, Name: "sluice-" + service,
+		URL: l.nats.url(), Replicas: 1, Settings: settings, Name: "sluice-" + service,
+		GroupCommit: l.config.Sync && service == "gateway", // which alone publishes calls
 		Notify: func(event string, err error) {
 			if err != nil {
 				logger.Warn().Err(err).Msg("NATS: " + event)

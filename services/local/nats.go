@@ -18,8 +18,10 @@ const (
 	natsStartTimeout = 60 * time.Second
 	// natsMaxPayload is the largest message, and so about the largest body of a queued call.
 	natsMaxPayload = 8 << 20
-	// storeShare is how much of the free space of its volume JetStream may use.
+	// storeShare is how much of the space that its volume has for it JetStream may use.
 	storeShare = 0.8
+	// callsShare is how much of that queued calls may take, so that dead letters and records still fit when they are full.
+	callsShare = 0.9
 	// natsMaxMemory bounds JetStream's memory streams, of which Sluice has none.
 	natsMaxMemory = 64 << 20
 )
@@ -41,19 +43,33 @@ func newNATSServer(listen, folder string, sync bool, logger zerolog.Logger) (*na
 	if err != nil {
 		return nil, fmt.Errorf("--nats-listen %q: port %q is not a number from 0 to 65535", listen, port)
 	}
-	store, err := freeSpace(folder)
+	store, err := storeLimit(folder)
 	if err != nil {
 		return nil, err
 	}
 	options := server.Options{
 		ServerName: "sluice-local", Host: host, Port: int(number), NoSigs: true, MaxPayload: natsMaxPayload,
 		JetStream: true, StoreDir: filepath.Join(folder, "nats"), SyncAlways: sync,
-		JetStreamMaxStore: int64(float64(store) * storeShare), JetStreamMaxMemory: natsMaxMemory,
+		JetStreamMaxStore: store, JetStreamMaxMemory: natsMaxMemory,
 	}
 	if number == 0 {
 		options.Port = server.RANDOM_PORT
 	}
 	return &natsServer{options: options, logger: logger}, nil
+}
+
+// storeLimit is how many bytes JetStream may store: a share of what is free or already its own.
+func storeLimit(folder string) (int64, error) {
+	free, err := freeSpace(folder)
+	if err != nil {
+		return 0, err
+	}
+	return int64(float64(free+sizeOf(filepath.Join(folder, "nats"))) * storeShare), nil
+}
+
+// callsLimit is how many bytes queued calls may take when nobody has said it.
+func (n *natsServer) callsLimit() int64 {
+	return int64(float64(n.options.JetStreamMaxStore) * callsShare)
 }
 
 // start starts the server, also after stop, and returns when it serves.

@@ -10,6 +10,7 @@ import (
 
 // Calls that come just when the function goes to zero are neither cut nor refused.
 func TestNoCallIsCutAroundAScaleDown(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, map[string]string{"TimeoutSecondBeforeSetReplicasMin": "1"})
 	s.start()
 	deadline := time.Now().Add(15 * time.Second)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFromZeroAndBack(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, map[string]string{"TimeoutSecondBeforeSetReplicasMin": "1"})
 	s.start()
 	if ready, requested := s.status("f"); ready != 0 || requested != 0 {
@@ -42,6 +43,7 @@ func TestFromZeroAndBack(t *testing.T) {
 }
 
 func TestALongCallIsActivity(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, map[string]string{"TimeoutSecondBeforeSetReplicasMin": "1"})
 	s.start()
 	for _, route := range []string{"/function/f/?ms=4000&key=sync", "/async-function/f/?ms=4000&key=async"} {
@@ -73,6 +75,7 @@ func endedKeys(entries []entry) map[string]int {
 
 // A message that any NATS client publishes, without JetStream and without an ack, is a call and wakes a sleeping function.
 func TestStraightToNATSWakes(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, nil)
 	s.start()
 	nc, err := nats.Connect("nats://" + s.nats)
@@ -93,6 +96,7 @@ func TestStraightToNATSWakes(t *testing.T) {
 }
 
 func TestAMistakeAtStartIsASentence(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, nil)
 	s.start()
 	other := newSystem(t, nil)
@@ -124,6 +128,7 @@ func TestAMistakeAtStartIsASentence(t *testing.T) {
 }
 
 func TestACommandThatIsNotThereIsShown(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, nil, "--start-wait", "2s")
 	manifest, err := os.ReadFile(filepath.Join(s.folder, "f.yaml"))
 	if err != nil {
