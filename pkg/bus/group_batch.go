@@ -61,7 +61,7 @@ func (b *groupBatch) answer(ctx context.Context, call *groupCall) (*jetstream.Pu
 		return nil, context.Cause(ctx)
 	}
 	if b.err == nil {
-		return &jetstream.PubAck{Sequence: b.first + uint64(call.place)}, nil //nolint:gosec // a place is never negative
+		return &jetstream.PubAck{Sequence: b.first + uint64(call.place)}, nil
 	}
 	for _, name := range []string{headerBatchID, headerBatchSequence, headerBatchCommit} {
 		delete(call.msg.Header, name)
