@@ -97,9 +97,7 @@ func TestDeadLetterIsWhole(t *testing.T) {
 		t.Errorf("warning %v", line)
 	}
 	letters.none(100 * time.Millisecond)
-	if got := s.counted("sluice_dead_calls_total", "f", "status"); got != 1 {
-		t.Errorf("%v dead letters counted", got)
-	}
+	eventually(t, "it is counted", func() bool { return s.counted("sluice_dead_calls_total", "f", "status") == 1 })
 }
 
 // Row 19: each status that is no success ends as a dead letter, on whatever attempt.

@@ -55,6 +55,7 @@ func TestLiveHoldsWhileCallsWaitForAReason(t *testing.T) {
 	}
 	s := r.dispatch(func(c *Config) { c.StuckAfter = 100 * time.Millisecond })
 	eventually(t, "the calls run", func() bool { return busy.own.current() == 1 && retried.count() == 1 })
+	eventually(t, "a start that was slow is forgotten", func() bool { return s.Live(t.Context()) == nil })
 	holdsFor(t, time.Second, "it is healthy", func() bool { return s.Live(t.Context()) == nil })
 	r.server.Stop()
 	holdsFor(t, 500*time.Millisecond, "it is healthy without NATS", func() bool { return s.Live(t.Context()) == nil })
