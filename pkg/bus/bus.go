@@ -46,6 +46,8 @@ type Config struct {
 	Name string `kong:"-"`
 	// Notify is told of lost and regained connections; nil means nobody is.
 	Notify func(event string, err error) `kong:"-"`
+	// InProcess gives connections to a server in this process, which cost no system calls; nil means that URL is dialled.
+	InProcess nats.InProcessConnProvider `kong:"-"`
 	// GroupCommit lets calls that are published at the same time share the server's syncs, as atomic batches. It is for one
 	// server that syncs every publish: measured 4 times the calls a second with 128 callers, 1.2 to 2.4 times with 32, and no
 	// change up to 16. With the default sync interval it takes away 60 to 80 % of the rate, since the server stages each batch
@@ -115,6 +117,7 @@ func Connect(config Config) (*Bus, error) {
 	}
 	b := &Bus{Names: Names{Prefix: config.Settings.Prefix}, config: config, reconnects: map[chan struct{}]struct{}{}}
 	conn, err := nats.Connect(config.URL,
+		nats.InProcessServer(config.InProcess),
 		nats.Name(config.Name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),

@@ -77,8 +77,10 @@ func (b *Bus) publish(ctx context.Context, msg *nats.Msg, id string) (ack *jetst
 	return ack, err
 }
 
+// publishOnce is one attempt. It takes no options, because they cost as much as the library's own part: the library itself repeats a publish that nobody
+// answered for twice, within half a second.
 func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	future, err := b.js.PublishMsgAsync(msg)
 	if b.conn.IsClosed() { // the library does not always say so in a way that can be told
 		return nil, nats.ErrConnectionClosed
 	}

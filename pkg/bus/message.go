@@ -33,7 +33,9 @@ func (n Names) encode(call Call) *nats.Msg {
 		header = nats.Header{}
 	}
 	escape(header)
-	header[HeaderMethod] = []string{call.Method}
+	if call.Method != http.MethodPost { // the default, and the most frequent one
+		header[HeaderMethod] = []string{call.Method}
+	}
 	if call.Path != "" && call.Path != "/" {
 		header[HeaderPath] = []string{call.Path}
 	}

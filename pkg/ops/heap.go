@@ -3,7 +3,7 @@ package ops
 import "runtime"
 
 // heapFloor is how large the live heap is made to look to the garbage collector, in bytes.
-const heapFloor = 64 << 20
+const heapFloor = 128 << 20
 
 // WithHeapFloor runs run with a heap that looks larger than it is. A daemon of ours has 10 to 20 MB alive and makes garbage
 // with every call, so the collector, which starts when the heap has doubled, would run many times a second. A block that is never

@@ -13,7 +13,7 @@ const (
 	headerDuration  = "X-Duration-Seconds"
 	headerColdStart = "Sluice-Cold-Start"
 	headerHeld      = "Sluice-Held-Ms"
-	headerElementID = "SlimFaas-Element-Id"
+	headerElementID = "Slimfaas-Element-Id" // SlimFaas-Element-Id in canonical form
 )
 
 // syncAnswer is the answer to one sync call, and what its headers say of the call. The embedded writer is net/http's, because
@@ -58,8 +58,8 @@ func answerOf(w http.ResponseWriter) (*syncAnswer, bool) {
 	}
 }
 
-// stampCall sets the headers that say which call this is, to its function and to its caller.
+// stampCall sets the headers that say which call this is, to its function and to its caller. The names are in canonical form.
 func stampCall(h http.Header, id string, start time.Time) {
-	h.Set(headerCallID, id)
-	h.Set(headerStart, strconv.FormatInt(start.UnixNano(), 10))
+	h[headerCallID] = []string{id}
+	h[headerStart] = []string{strconv.FormatInt(start.UnixNano(), 10)}
 }

@@ -18,14 +18,15 @@ func (g *Gateway) callAsync(c echo.Context) error {
 	}
 	start := time.Now()
 	id, err := g.enqueue(c, ask)
-	g.metrics.queued(t.name, err, time.Since(start))
 	if err != nil {
+		g.metrics.refused(t, err, time.Since(start))
 		return err
 	}
+	g.metrics.queued(t, time.Since(start))
 	h := c.Response().Header()
 	stampCall(h, id, start)
-	h.Set(headerElementID, id)
-	h.Set("Content-Length", "0")
+	h[headerElementID] = h[headerCallID]
+	h["Content-Length"] = []string{"0"}
 	return c.NoContent(http.StatusAccepted)
 }
 

@@ -25,7 +25,10 @@ var (
 // budget until release is called.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	limit := g.bodyLimit()
-	b := &queuedBody{from: r.Body, control: http.NewResponseController(w), budget: g.budget, pace: g.pace}
+	b := &queuedBody{from: r.Body, budget: g.budget, pace: g.pace}
+	if !arrived(r) {
+		b.control = http.NewResponseController(w)
+	}
 	switch {
 	case r.ContentLength > limit:
 		err = errTooLarge
@@ -53,7 +56,7 @@ func (g *Gateway) bodyLimit() int64 {
 // queuedBody is a body while it is read into memory.
 type queuedBody struct {
 	from    io.Reader
-	control *http.ResponseController
+	control *http.ResponseController // nil if the whole body is here already
 	budget  *budget
 	pace    time.Duration
 	data    []byte
@@ -115,7 +118,7 @@ func (b *queuedBody) grow(size int64) error {
 // fill reads until there is no more room, or an error, which is io.EOF at the body's end.
 func (b *queuedBody) fill() error {
 	for len(b.data) < cap(b.data) {
-		if len(b.data) >= b.due {
+		if b.control != nil && len(b.data) >= b.due {
 			_ = b.control.SetReadDeadline(time.Now().Add(b.pace)) // every server of ours can
 			b.due = len(b.data) + paceStep
 		}

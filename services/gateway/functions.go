@@ -25,6 +25,10 @@ type target struct {
 	// called says that there was a call since the last report of activity.
 	called atomic.Bool
 
+	// series are the metrics of accepted async calls, looked up once.
+	series     acceptedSeries
+	seriesOnce sync.Once
+
 	mu    sync.Mutex
 	woken time.Time // when a wake was last sent; guarded by mu
 }

@@ -41,14 +41,32 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
-// queued counts an async call, err being a Problem or nil.
-func (m *metrics) queued(function string, err error, took time.Duration) {
-	outcome := "accepted"
+// accepted is the outcome of an async call that is queued.
+const accepted = "accepted"
+
+// acceptedSeries are the metrics of a function's accepted async calls: to look them up for each would cost more than to count.
+type acceptedSeries struct {
+	calls    prometheus.Counter
+	duration prometheus.Observer
+}
+
+// queued counts an async call that was accepted.
+func (m *metrics) queued(t *target, took time.Duration) {
+	t.seriesOnce.Do(func() {
+		t.series = acceptedSeries{m.calls.WithLabelValues(t.name, modeAsync, accepted), m.duration.WithLabelValues(t.name, modeAsync)}
+	})
+	t.series.calls.Inc()
+	t.series.duration.Observe(took.Seconds())
+}
+
+// refused counts an async call that was not accepted, err being a Problem.
+func (m *metrics) refused(t *target, err error, took time.Duration) {
+	outcome := "unknown"
 	var p *Problem
 	if errors.As(err, &p) {
 		outcome = p.name()
 	}
-	m.observe(function, modeAsync, outcome, took)
+	m.observe(t.name, modeAsync, outcome, took)
 }
 
 // proxied counts a call that a function has answered, or has not.

@@ -100,6 +100,13 @@ func (c *strictConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// arrived reports whether the whole request has been read from its connection, so that to read its body takes no time. It is called
+// by a handler before it reads: until then nobody else does.
+func arrived(r *http.Request) bool {
+	c, ok := r.Context().Value(strictKey{}).(*strictConn)
+	return ok && c.framing.state == atRequestLine
+}
+
 func (c *strictConn) unclear() error {
 	if problem := c.problem.Load(); problem != nil {
 		return problem

@@ -169,7 +169,7 @@ func (l *Local) connect(service string) (*bus.Bus, error) {
 		settings.StorageLimit = l.nats.callsLimit()
 	}
 	b, err := bus.Connect(bus.Config{
-		URL: l.nats.url(), Replicas: 1, Settings: settings, Name: "sluice-" + service,
+		URL: l.nats.url(), InProcess: l.nats, Replicas: 1, Settings: settings, Name: "sluice-" + service,
 		GroupCommit: l.config.Sync && service == "gateway", // which alone publishes calls
 		Notify: func(event string, err error) {
 			if err != nil {

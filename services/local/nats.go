@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,7 +31,7 @@ const (
 type natsServer struct {
 	options server.Options
 	logger  zerolog.Logger
-	running *server.Server
+	running atomic.Pointer[server.Server]
 }
 
 // newNATSServer prepares a server that keeps its streams in folder.
@@ -91,7 +92,7 @@ func (n *natsServer) start(ctx context.Context) error {
 	if address, ok := running.Addr().(*net.TCPAddr); ok {
 		n.options.Port = address.Port
 	}
-	n.running = running
+	n.running.Store(running)
 	return nil
 }
 
@@ -114,12 +115,20 @@ func (n *natsServer) address() string {
 // url is the address for clients, after start.
 func (n *natsServer) url() string { return "nats://" + n.address() }
 
+// InProcessConn gives our own services connections that do without the network. Others use the listener.
+func (n *natsServer) InProcessConn() (net.Conn, error) {
+	running := n.running.Load()
+	if running == nil {
+		return nil, errors.New("the NATS server is stopped")
+	}
+	return running.InProcessConn()
+}
+
 // stop ends the server and returns when it has.
 func (n *natsServer) stop() {
-	if n.running != nil {
-		n.running.Shutdown()
-		n.running.WaitForShutdown()
-		n.running = nil
+	if running := n.running.Swap(nil); running != nil {
+		running.Shutdown()
+		running.WaitForShutdown()
 	}
 }
 
