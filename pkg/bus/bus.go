@@ -100,6 +100,8 @@ type Bus struct {
 	js     jetstream.JetStream
 	// created is the creation time of the calls stream in Unix milliseconds, 0 while unknown.
 	created atomic.Int64
+	// maxPayload is the server's, 0 while it has not been reached. The connection's own is behind the lock that every publish takes.
+	maxPayload atomic.Int64
 	// calls is the handle of the calls stream, nil until it is first used.
 	calls atomic.Pointer[jetstream.Stream]
 	// group is nil without GroupCommit.
@@ -130,8 +132,8 @@ func Connect(config Config) (*Bus, error) {
 		nats.Timeout(2*time.Second),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
-		nats.ConnectHandler(func(*nats.Conn) { b.reconnected() }),
-		nats.ReconnectHandler(func(*nats.Conn) { b.reconnected() }),
+		nats.ConnectHandler(b.reconnected),
+		nats.ReconnectHandler(b.reconnected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.notify("disconnected", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.notify("error", err) }),
 	)
@@ -178,7 +180,7 @@ func (b *Bus) MaxBody() int64 { return max(0, b.maxCallSize()-maxCallHeader) }
 
 // maxCallSize leaves room on a dead letter for what is said about it, so that every call that is accepted can also be
 // given up whole.
-func (b *Bus) maxCallSize() int64 { return max(0, b.conn.MaxPayload()-maxDeadHeader) }
+func (b *Bus) maxCallSize() int64 { return max(0, b.maxPayload.Load()-maxDeadHeader) }
 
 const (
 	// maxHeader is the server's limit for the header block of a message in a stream.
@@ -203,7 +205,8 @@ func (b *Bus) Reconnects() (<-chan struct{}, func()) {
 	}
 }
 
-func (b *Bus) reconnected() {
+func (b *Bus) reconnected(conn *nats.Conn) {
+	b.maxPayload.Store(conn.MaxPayload())
 	b.notify("connected", nil)
 	b.mu.Lock()
 	defer b.mu.Unlock()

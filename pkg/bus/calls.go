@@ -81,20 +81,25 @@ func (b *Bus) publish(ctx context.Context, msg *nats.Msg, id string) (ack *jetst
 // answered for twice, within half a second.
 func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
 	future, err := b.js.PublishMsgAsync(msg)
-	if b.conn.IsClosed() { // the library does not always say so in a way that can be told
-		return nil, nats.ErrConnectionClosed
-	}
 	if err != nil {
-		return nil, publishError(err)
+		return nil, b.publishError(err)
 	}
 	select {
 	case ack := <-future.Ok():
 		return ack, nil
 	case err := <-future.Err():
-		return nil, publishError(err)
+		return nil, b.publishError(err)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// publishError tells the end of the connection from other failures: the library does not always say it in a way that can be told.
+func (b *Bus) publishError(err error) error {
+	if b.conn.IsClosed() {
+		return nats.ErrConnectionClosed
+	}
+	return publishError(err)
 }
 
 // publishError names the refusals that a caller must tell apart. The server has one code for all limits of a

@@ -125,6 +125,7 @@ func (b *Bus) tryEnsure(ctx context.Context, create func(context.Context) error)
 	if err := b.supported(); err != nil {
 		return err
 	}
+	b.maxPayload.Store(b.conn.MaxPayload()) // the handler of the connection may still be about to
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	err := create(ctx)

@@ -130,6 +130,9 @@ func (g *Gateway) routes() http.Handler {
 		// A route without methods takes them all; echo's Any takes those that it knows.
 		e.RouteNotFound("/function"+below, g.callSync)
 		e.RouteNotFound("/async-function"+below, g.callAsync)
+		// The most frequent ones are found without a second search.
+		e.Match([]string{http.MethodGet, http.MethodPost}, "/function"+below, g.callSync)
+		e.POST("/async-function"+below, g.callAsync)
 	}
 	e.Match([]string{http.MethodGet, http.MethodPost}, "/wake-function/:name", g.wake)
 	for path, handler := range map[string]echo.HandlerFunc{
