@@ -99,12 +99,12 @@ func (b *Bus) publishError(err error) error {
 	if b.conn.IsClosed() {
 		return nats.ErrConnectionClosed
 	}
-	return publishError(err)
+	return refusal(err)
 }
 
-// publishError names the refusals that a caller must tell apart. The server has one code for all limits of a
+// refusal names the refusals that a caller must tell apart. The server has one code for all limits of a
 // stream (10077), so its words decide which one it was.
-func publishError(err error) error {
+func refusal(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}

@@ -164,7 +164,7 @@ func (b *groupBatch) read(answer *nats.Msg) (last uint64, err error) {
 		return 0, fmt.Errorf("read the answer to a batch: %w", err)
 	}
 	if ack.Error != nil {
-		return 0, publishError(ack.Error)
+		return 0, refusal(ack.Error)
 	}
 	if ack.Batch != b.id || ack.Count != len(b.calls) || ack.Sequence < uint64(len(b.calls)) {
 		return 0, fmt.Errorf("the answer to a batch of %d calls is of another one: %s", len(b.calls), answer.Data)
