@@ -37,7 +37,9 @@ func TestMain(m *testing.M) {
 // rig is a NATS server, and a bus that plays the gateway (it publishes) and the scaler (it writes states).
 type rig struct {
 	t         *testing.T
-	server    *bustest.Server
+	server    *bustest.Server // the only one, nil in a cluster
+	url       string
+	replicas  int // of streams
 	settings  bus.Settings
 	bus       *bus.Bus
 	functions *bus.Functions
@@ -45,7 +47,26 @@ type rig struct {
 
 func newRig(t *testing.T, changes ...func(*bus.Settings)) *rig {
 	t.Helper()
-	r := &rig{t: t, server: bustest.Start(t), settings: bus.Settings{Prefix: "sluice", QueueLimit: 100_000, PublishPatience: patience}}
+	server := bustest.Start(t)
+	r := &rig{t: t, server: server, url: server.URL(), replicas: 1}
+	r.open(changes...)
+	return r
+}
+
+// newClusterRig has three servers that keep a copy of everything each.
+func newClusterRig(t *testing.T, changes ...func(*bus.Settings)) (*rig, *bustest.Cluster) {
+	t.Helper()
+	cluster := bustest.StartCluster(t, 3)
+	r := &rig{t: t, url: cluster.URL(), replicas: 3}
+	r.open(changes...)
+	return r, cluster
+}
+
+// open makes what the gateway and the scaler make.
+func (r *rig) open(changes ...func(*bus.Settings)) {
+	t := r.t
+	t.Helper()
+	r.settings = bus.Settings{Prefix: "sluice", QueueLimit: 100_000, PublishPatience: patience}
 	for _, change := range changes {
 		change(&r.settings)
 	}
@@ -57,14 +78,13 @@ func newRig(t *testing.T, changes ...func(*bus.Settings)) *rig {
 	if r.functions, err = r.bus.OpenFunctions(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
 
 func shortAckWait(s *bus.Settings) { s.AckWait = 2 * time.Second }
 
 func (r *rig) connect() *bus.Bus {
 	r.t.Helper()
-	b, err := bus.Connect(bus.Config{URL: r.server.URL(), Replicas: 1, Settings: r.settings})
+	b, err := bus.Connect(bus.Config{URL: r.url, Replicas: r.replicas, Settings: r.settings})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -117,7 +137,7 @@ func atOnce(count int, do func(i int)) {
 // raw is a NATS client as anybody may have one.
 func (r *rig) raw() *nats.Conn {
 	r.t.Helper()
-	conn, err := nats.Connect(r.server.URL())
+	conn, err := nats.Connect(r.url)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -47,19 +47,29 @@ func (s *Server) URL() string {
 // Start starts a server that was stopped, on the same port and folder.
 func (s *Server) Start() {
 	s.t.Helper()
+	s.launch()
+	s.await()
+}
+
+func (s *Server) launch() {
+	s.t.Helper()
 	options := s.options
 	running, err := server.NewServer(&options)
 	if err != nil {
 		s.t.Fatalf("make a NATS server: %v", err)
 	}
+	s.running = running
 	running.Start()
-	if !running.ReadyForConnections(startTimeout) {
+}
+
+func (s *Server) await() {
+	s.t.Helper()
+	if !s.running.ReadyForConnections(startTimeout) {
 		s.t.Fatal("the NATS server does not serve")
 	}
-	if address, ok := running.Addr().(*net.TCPAddr); ok {
+	if address, ok := s.running.Addr().(*net.TCPAddr); ok {
 		s.options.Port = address.Port
 	}
-	s.running = running
 }
 
 // Stop ends the server and keeps its folder.
