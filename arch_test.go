@@ -45,7 +45,7 @@ const (
 	prometheus = "github.com/prometheus/client_golang "
 	sync       = "golang.org/x/sync "
 	serving    = zerolog + prometheus + sync
-	starting   = zerolog + "github.com/alecthomas/kong "
+	starting   = zerolog + "github.com/alecthomas/kong golang.org/x/crypto/x509roots/fallback "
 	kubernetes = "k8s.io/client-go k8s.io/api k8s.io/apimachinery k8s.io/utils k8s.io/klog sigs.k8s.io "
 	natsClient = "github.com/nats-io/nats.go github.com/nats-io/nuid "
 	natsServer = "github.com/nats-io/nats-server/v2 "
@@ -73,8 +73,8 @@ var importTable = []rule{
 	{"services/local", "pkg/** services/gateway services/dispatcher services/scaler services/jobrunner",
 		serving + manifests + natsServer + "github.com/gofrs/flock github.com/mattn/go-isatty golang.org/x/sys"},
 
-	{"services/gateway/cmd/**", "services/gateway pkg/bus pkg/ops", starting},
-	{"services/dispatcher/cmd/**", "services/dispatcher pkg/bus pkg/ops", starting},
+	{"services/gateway/cmd/**", "services/gateway pkg/upstream pkg/bus pkg/ops", starting},
+	{"services/dispatcher/cmd/**", "services/dispatcher pkg/upstream pkg/bus pkg/ops", starting},
 	{"services/scaler/cmd/**", "services/scaler services/scaler/kube pkg/bus pkg/ops", starting},
 	{"services/jobrunner/cmd/**", "services/jobrunner services/jobrunner/kube pkg/bus pkg/ops", starting},
 	{"services/local/cmd/**", "services/local pkg/bus pkg/ops", starting},

@@ -25,13 +25,16 @@ type Signals struct {
 	Since time.Time
 	// Fixed says that the count cannot be changed: the function runs elsewhere.
 	Fixed bool
+	// Blocked says why the cluster gives the workload no further replica now, "" while nothing is known to stand in the way.
+	Blocked string
 }
 
 // Decide returns the count that f should have now, and why. The reason stays the same, to the letter, as long as the
 // situation does, so that a changed one is worth a line in the log.
 //
 // Activity is a call that is queued or in flight, or one at most the timeout ago. It alone wakes a function from
-// zero. A queue whose depth is unknown is neither empty nor full: it holds what is there.
+// zero. A queue whose depth is unknown is neither empty nor full: it holds what is there. A workload that gets no further
+// replica is asked for no more of them, but from zero the start is always tried: what stood in the way may be gone.
 func Decide(now time.Time, f function.Function, s Signals) function.Decision {
 	replicas, reason := choose(now, f, s)
 	return function.Decision{At: now, Replicas: replicas, Reason: reason}
@@ -43,6 +46,8 @@ func choose(now time.Time, f function.Function, s Signals) (replicas int, reason
 	switch {
 	case s.Fixed:
 		return current, "the count is fixed: the function runs elsewhere"
+	case HeldBack(f, s):
+		return current, fmt.Sprintf("held at %s: %s", counted(current, "replica"), s.Blocked)
 	case called != "" && (current == 0 || current < least):
 		start := max(f.ReplicasAtStart, least, 1)
 		return start, fmt.Sprintf("%s: %s to start", called, counted(start, "replica"))
@@ -58,6 +63,11 @@ func choose(now time.Time, f function.Function, s Signals) (replicas int, reason
 		return current, fmt.Sprintf("left as deployed until its timeout of %v has passed once", f.IdleTimeout())
 	}
 	return least, fmt.Sprintf("no call for %v: down to %d", f.IdleTimeout(), least)
+}
+
+// HeldBack reports whether Decide leaves the count below ReplicasMin because the cluster gives no further replica.
+func HeldBack(f function.Function, s Signals) bool {
+	return s.Blocked != "" && !s.Fixed && s.Replicas > 0 && s.Replicas < f.ReplicasMin
 }
 
 // activity says in words what makes the function active, or "" if nothing does.

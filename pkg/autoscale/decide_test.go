@@ -51,6 +51,34 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// Quota, scheduling and images stop a further raise and are its reason; from zero the start is tried, and the way down stays free.
+func TestBlockedWorkloadGetsNoMore(t *testing.T) {
+	long := ago(time.Hour)
+	const quota = "a quota refuses more pods"
+	for _, c := range []struct {
+		name     string
+		f        function.Function
+		s        autoscale.Signals
+		replicas int
+		reason   string
+	}{
+		{"below the least, idle", spec(3, 5), autoscale.Signals{Replicas: 2, DepthKnown: true, Blocked: quota}, 2, "held at 2 replicas: a quota refuses more pods"},
+		{"below the least, called", spec(3, 5), autoscale.Signals{Replicas: 1, Depth: 9, DepthKnown: true, Blocked: quota}, 1, "held at 1 replica: a quota refuses more pods"},
+		{"below the least, unknown", spec(3, 5), autoscale.Signals{Replicas: 1, Blocked: quota}, 1, "held at 1 replica: a quota refuses more pods"},
+		{"from zero, called", spec(0, 2), autoscale.Signals{Depth: 1, DepthKnown: true, Blocked: quota}, 2, "1 call is queued: 2 replicas to start"},
+		{"from zero, least", spec(2, 1), autoscale.Signals{DepthKnown: true, Blocked: quota}, 2, "ReplicasMin: 2 replicas to start"},
+		{"enough, called", spec(0, 2), autoscale.Signals{Replicas: 4, Depth: 1, DepthKnown: true, Blocked: quota}, 4, "in use"},
+		{"down", spec(1, 2), autoscale.Signals{Replicas: 4, DepthKnown: true, Since: long, Blocked: quota}, 1, "no call for 5m0s: down to 1"},
+		{"fixed", spec(3, 3), autoscale.Signals{Replicas: 1, Fixed: true, Blocked: quota}, 1, "the count is fixed: the function runs elsewhere"},
+		{"lifted", spec(3, 5), autoscale.Signals{Replicas: 2, DepthKnown: true}, 3, "ReplicasMin: 3 replicas to start"},
+	} {
+		got := autoscale.Decide(now, c.f, c.s)
+		if got.Replicas != c.replicas || got.Reason != c.reason {
+			t.Errorf("%s: got %d, %q; want %d, %q", c.name, got.Replicas, got.Reason, c.replicas, c.reason)
+		}
+	}
+}
+
 // Row 17 of the bugs of others: a source that was away was read as "to the maximum" or as "to zero".
 func TestUnknownDepthHoldsTheCount(t *testing.T) {
 	long := ago(time.Hour)

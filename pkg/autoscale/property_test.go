@@ -24,6 +24,7 @@ func drawSignals(t *rapid.T) autoscale.Signals {
 		LastActivity: drawTime(t, "last"),
 		Since:        drawTime(t, "since"),
 		Fixed:        rapid.IntRange(0, 9).Draw(t, "fixed") == 0,
+		Blocked:      rapid.SampledFrom([]string{"", "", "a quota refuses more pods"}).Draw(t, "blocked"),
 	}
 }
 
@@ -54,7 +55,9 @@ func requireRules(t fataler, f function.Function, s autoscale.Signals) {
 		t.Fatalf("a fixed count was changed: %+v for %+v", d, s)
 	case s.Fixed:
 		return
-	case d.Replicas < f.ReplicasMin:
+	case s.Blocked != "" && s.Replicas > 0 && d.Replicas > s.Replicas:
+		t.Fatalf("raised although blocked: %+v for %+v", d, s)
+	case d.Replicas < f.ReplicasMin && (s.Blocked == "" || s.Replicas <= 0):
 		t.Fatalf("below ReplicasMin: %+v for %+v", d, s)
 	case s.Replicas <= 0 && f.ReplicasMin <= 0 && !called && d.Replicas > 0:
 		t.Fatalf("woken without activity: %+v for %+v", d, s)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,13 +38,17 @@ const (
 
 // Config is what a Bus needs to know.
 type Config struct {
-	URL string `name:"nats" default:"nats://127.0.0.1:4222" help:"Address of the NATS server, or several with commas between."`
+	URL  string `name:"nats" default:"nats://127.0.0.1:4222" help:"Address of the NATS server, or several with commas between; tls:// for one that needs TLS."`
+	Auth Auth   `embed:"" prefix:"nats-"`
 	// Replicas of streams and buckets.
 	Replicas int      `name:"stream-replicas" default:"1" help:"Servers that keep a copy of each stream: 1, 3 or 5."`
 	Settings Settings `embed:""`
 
 	// Name of the connection, as monitoring of the server shows it.
 	Name string `kong:"-"`
+	// Service is the word after the prefix in the connection's inboxes (see Names.Inboxes), so that a NATS user may be permitted to
+	// read its own answers alone; empty means the library's own inboxes.
+	Service string `kong:"-"`
 	// Notify is told of lost and regained connections; nil means nobody is.
 	Notify func(event string, err error) `kong:"-"`
 	// InProcess gives connections to a server in this process, which cost no system calls; nil means that URL is dialled.
@@ -77,6 +82,8 @@ func (c Config) check() error {
 		return fmt.Errorf("queue limit %d: it must be at least 1", c.Settings.QueueLimit)
 	case c.Settings.StorageLimit < 0:
 		return fmt.Errorf("storage limit %d: it must be a number of bytes, or 0 for no limit", c.Settings.StorageLimit)
+	case strings.Trim(c.Service, prefixLetters) != "":
+		return fmt.Errorf("service %q: it must have letters, digits, - and _ only", c.Service)
 	}
 	return nil
 }
@@ -106,6 +113,10 @@ type Bus struct {
 	calls atomic.Pointer[jetstream.Stream]
 	// group is nil without GroupCommit.
 	group *group
+	// notices are of the connection.
+	notices notices
+	// dialled is conn for the library's callbacks, which may come before Connect returns.
+	dialled atomic.Pointer[nats.Conn]
 
 	mu         sync.Mutex
 	reconnects map[chan struct{}]struct{} // guarded by mu
@@ -118,27 +129,10 @@ func Connect(config Config) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{Names: Names{Prefix: config.Settings.Prefix}, config: config, reconnects: map[chan struct{}]struct{}{}}
-	conn, err := nats.Connect(config.URL,
-		nats.InProcessServer(config.InProcess),
-		nats.Name(config.Name),
-		nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1),
-		// Without this the client gives up for good when it is refused twice, as while the server's users are reloaded.
-		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait/2, reconnectWait),
-		// A publish while disconnected must fail at once: it is repeated with its own patience, not from a buffer.
-		nats.ReconnectBufSize(-1),
-		nats.Timeout(2*time.Second),
-		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(2),
-		nats.ConnectHandler(b.reconnected),
-		nats.ReconnectHandler(b.reconnected),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.notify("disconnected", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.notify("error", err) }),
-	)
+	b.notices.notify = b.notify
+	conn, err := b.dial()
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", config.URL, err)
+		return nil, err
 	}
 	js, err := jetstream.New(conn,
 		jetstream.WithDefaultTimeout(requestTimeout),
@@ -158,6 +152,50 @@ func Connect(config Config) (*Bus, error) {
 	return b, nil
 }
 
+// dial opens the connection.
+func (b *Bus) dial() (*nats.Conn, error) {
+	options, err := b.config.Auth.options(b.config.URL, b.notices.tell)
+	if err != nil {
+		return nil, err
+	}
+	if b.config.Service != "" {
+		options = append(options, nats.CustomInboxPrefix(b.Inboxes(b.config.Service)))
+	}
+	conn, err := nats.Connect(b.config.URL, append(options,
+		nats.InProcessServer(b.config.InProcess),
+		nats.Name(b.config.Name),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		// Without this the client gives up for good when it is refused twice, as while the server's users are reloaded.
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomReconnectDelay(b.reconnectDelay),
+		// A publish while disconnected must fail at once: it is repeated with its own patience, not from a buffer.
+		nats.ReconnectBufSize(-1),
+		nats.Timeout(2*time.Second),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(b.reconnected),
+		nats.ReconnectHandler(b.reconnected),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.notices.failed(err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.notify("disconnected", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.notices.broken(err) }),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(b.config.URL), err)
+	}
+	b.dialled.Store(conn)
+	return conn, nil
+}
+
+// reconnectDelay is the pause before the servers are tried again. It tells why the last attempt failed, where the library does not: an
+// attempt that reached a server and was refused by it, or refused it, is in no callback until there has been a connection.
+func (b *Bus) reconnectDelay(int) time.Duration {
+	if conn := b.dialled.Load(); conn != nil {
+		b.notices.failed(conn.LastError())
+	}
+	return reconnectWait + rand.N(reconnectWait/2) //nolint:gosec // services that come back at different times need no secrecy
+}
+
 // Close flushes what was published, within a second, and closes the connection.
 func (b *Bus) Close() {
 	_ = b.conn.FlushTimeout(time.Second) // a server that is away has nothing to flush to
@@ -170,7 +208,11 @@ func (b *Bus) Close() {
 // Connected reports whether the connection stands, as an error that says what it is doing if not.
 func (b *Bus) Connected() error {
 	if status := b.conn.Status(); status != nats.CONNECTED {
-		return fmt.Errorf("%w: connection to %s is %s", ErrUnavailable, b.config.URL, status)
+		reason := ""
+		if err := b.conn.LastError(); err != nil {
+			reason = ": " + err.Error()
+		}
+		return fmt.Errorf("%w: connection to %s is %s%s", ErrUnavailable, redact(b.config.URL), status, reason)
 	}
 	return nil
 }

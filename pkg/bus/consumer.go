@@ -119,7 +119,7 @@ func (c *Consumer) config() jetstream.ConsumerConfig {
 // Reset forgets the pulls that are open, after Open has succeeded, and subscribes anew: what a forgotten pull still brings is
 // delivered, but taken off no newer pull.
 func (c *Consumer) Reset() error {
-	inbox := nats.NewInbox()
+	inbox := c.bus.conn.NewInbox()
 	sub, err := c.bus.conn.ChanSubscribe(inbox+".*", c.messages)
 	if err != nil {
 		return fmt.Errorf("subscribe to the calls of %s: %w", c.function, err)

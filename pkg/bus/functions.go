@@ -19,11 +19,20 @@ type Functions struct {
 	kv  jetstream.KeyValue
 }
 
-// OpenFunctions makes the functions bucket if it is not there, waiting for the server for as long as ctx lasts.
+// OpenFunctions makes the functions bucket if it is not there, waiting for the server for as long as ctx lasts. It is for the scaler.
 func (b *Bus) OpenFunctions(ctx context.Context) (*Functions, error) {
 	kv, err := b.ensureBucket(ctx, jetstream.KeyValueConfig{
 		Bucket: b.FunctionsBucket(), Description: "Specification, replicas and endpoints of each function",
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &Functions{bus: b, kv: kv}, nil
+}
+
+// AwaitFunctions waits for the functions bucket, which the scaler makes, for as long as ctx lasts. It is for those who read it.
+func (b *Bus) AwaitFunctions(ctx context.Context) (*Functions, error) {
+	kv, err := b.awaitBucket(ctx, b.FunctionsBucket())
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,9 @@ func (n Names) ActivitySubject() string { return n.Prefix + ".activity" }
 // RevisionSubject carries the newest revision of the functions bucket, so that a reader that is behind notices.
 func (n Names) RevisionSubject() string { return n.Prefix + ".revision" }
 
+// Inboxes begins the subjects on which a service gets its answers.
+func (n Names) Inboxes(service string) string { return "_INBOX." + n.Prefix + "." + service }
+
 // Headers of a message on a call subject. Every other header that is neither Nats-* nor Sluice-* is the function's.
 const (
 	HeaderMethod = "Sluice-Method"

@@ -38,10 +38,30 @@ func (b *Bus) EnsureCalls(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.created.Store(stream.CachedInfo().Created.UnixMilli())
-		b.calls.Store(&stream)
+		b.useCalls(stream)
 		return nil
 	})
+}
+
+// AwaitCalls waits for the calls stream, which another service makes, for as long as ctx lasts. It is for a service that may not make
+// one: whoever may change a stream may read and forge what is in others, since a stream can copy from others and to any subject.
+func (b *Bus) AwaitCalls(ctx context.Context) error {
+	return b.ensure(ctx, "calls stream", func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, b.CallsStream())
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return errors.New("no service has made it")
+		}
+		if err != nil {
+			return err
+		}
+		b.useCalls(stream)
+		return nil
+	})
+}
+
+func (b *Bus) useCalls(stream jetstream.Stream) {
+	b.created.Store(stream.CachedInfo().Created.UnixMilli())
+	b.calls.Store(&stream)
 }
 
 // callsStream returns the handle of the calls stream, looking it up once for a Bus that has not made it itself.
@@ -104,31 +124,39 @@ func (b *Bus) ensureBucket(ctx context.Context, config jetstream.KeyValueConfig)
 	return kv, err
 }
 
-// ensure makes something on the server, waiting for it until ctx ends.
-func (b *Bus) ensure(ctx context.Context, what string, create func(context.Context) error) error {
-	told := ""
-	err := retry(ctx, func(ctx context.Context) error {
-		err := b.tryEnsure(ctx, create)
-		if err != nil && err.Error() != told {
-			told = err.Error()
-			b.notify("the "+what+" is not there yet", err)
+// awaitBucket waits for a bucket that another service makes.
+func (b *Bus) awaitBucket(ctx context.Context, name string) (kv jetstream.KeyValue, err error) {
+	err = b.ensure(ctx, name+" bucket", func(ctx context.Context) error {
+		kv, err = b.js.KeyValue(ctx, name)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			return errors.New("no service has made it")
 		}
 		return err
 	})
+	return kv, err
+}
+
+// ensure makes or finds something on the server, waiting for it until ctx ends.
+func (b *Bus) ensure(ctx context.Context, what string, get func(context.Context) error) error {
+	err := retry(ctx, func(ctx context.Context) error {
+		err := b.tryEnsure(ctx, get)
+		b.notices.tell("the "+what+" is not there yet", err)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("make the %s: %w", what, err)
+		return fmt.Errorf("get the %s: %w", what, err)
 	}
 	return nil
 }
 
-func (b *Bus) tryEnsure(ctx context.Context, create func(context.Context) error) error {
+func (b *Bus) tryEnsure(ctx context.Context, get func(context.Context) error) error {
 	if err := b.supported(); err != nil {
 		return err
 	}
 	b.maxPayload.Store(b.conn.MaxPayload()) // the handler of the connection may still be about to
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err := create(ctx)
+	err := get(ctx)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("JetStream does not answer: it is not enabled on the server, or not up yet: %w", err)
 	}

@@ -12,6 +12,11 @@ type Workload struct {
 	Replicas int
 	// Fixed says that the count cannot be changed: the function runs elsewhere.
 	Fixed bool
+	// Blocked says in a few words, always the same ones for the same cause, why the cluster gives this workload no further
+	// replica now; empty while nothing is known to stand in the way. Problems, here or of a pod, have the details.
+	Blocked string
+	// FirstOrdinal is the number of the first replica of a StatefulSet.
+	FirstOrdinal int
 	// Pods are the replicas that exist, in a stable order.
 	Pods []Pod
 }

@@ -15,9 +15,10 @@ const EnvPrefix = "SLUICE"
 
 // Parse fills in cli, a pointer to a struct with kong tags, from args (without the program's name) and from the
 // environment; a flag wins over its variable, which wins over the default. The error names the flag, its value and
-// what would be right. --help prints the usage and ends the process.
+// what would be right. --help prints the usage and ends the process; the variable version is what a kong.VersionFlag prints.
 func Parse(cli any, args []string, options ...kong.Option) (*kong.Context, error) {
-	parser, err := kong.New(cli, append([]kong.Option{kong.DefaultEnvars(EnvPrefix)}, options...)...)
+	standard := []kong.Option{kong.DefaultEnvars(EnvPrefix), kong.Vars{"version": ReadBuild().String()}}
+	parser, err := kong.New(cli, append(standard, options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the definition of the flags: %w", err)
 	}

@@ -13,6 +13,10 @@ import (
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) == "daemon" {
+		daemonChild()
+		return
+	}
 	if os.Getenv(childEnv) != "" {
 		os.Exit(signalChild())
 	}

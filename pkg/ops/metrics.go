@@ -1,16 +1,22 @@
 package ops
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
+// Set by the linker (-X) for images, whose builds have no repository to look at.
+var version, revision string
+
 // Build says from what this binary was built.
 type Build struct {
-	// Version is the module's version, "devel" for a build from a working tree.
+	// Version is that of the image or else the module's, "devel" for a build from a working tree.
 	Version string
 	// Revision is the commit, empty where the build did not record it.
 	Revision string
@@ -18,8 +24,20 @@ type Build struct {
 	Go string
 }
 
+// String is the version, the revision if it is known, and that of the compiler.
+func (b Build) String() string {
+	return strings.Join(slices.DeleteFunc([]string{b.Version, b.Revision, b.Go}, func(part string) bool { return part == "" }), " ")
+}
+
 // ReadBuild returns what the linker recorded in the running binary.
 func ReadBuild() Build {
+	build := readBuildInfo()
+	build.Version = cmp.Or(version, build.Version)
+	build.Revision = cmp.Or(revision, build.Revision)
+	return build
+}
+
+func readBuildInfo() Build {
 	build := Build{Version: "devel", Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -16,7 +16,8 @@ import (
 	"github.com/sluicefaas/sluice/pkg/ops"
 )
 
-// childEnv makes this test binary the process that receives the signals. Its value is "finishes" or "hangs".
+// childEnv makes this test binary the process that receives the signals. Its value is "finishes", "hangs" or
+// "daemon".
 const childEnv = "SLUICE_TEST_SIGNAL_CHILD"
 
 // signalChild runs a lifecycle whose stage prints what it is told. The one that hangs waits to be interrupted.

@@ -138,7 +138,7 @@ func (d *Dispatcher) open(ctx context.Context) (err error) {
 	if d.attempts, err = d.deps.Bus.OpenAttempts(ctx); err != nil {
 		return err
 	}
-	d.functions, err = d.deps.Bus.OpenFunctions(ctx)
+	d.functions, err = d.deps.Bus.AwaitFunctions(ctx)
 	return err
 }
 

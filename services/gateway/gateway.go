@@ -104,10 +104,10 @@ func (g *Gateway) Run(take, work context.Context) error {
 
 // follow keeps the functions up to date until ctx ends.
 func (g *Gateway) follow(ctx context.Context) error {
-	if err := g.deps.Bus.EnsureCalls(ctx); err != nil {
+	if err := g.deps.Bus.AwaitCalls(ctx); err != nil {
 		return ended(ctx, err)
 	}
-	store, err := g.deps.Bus.OpenFunctions(ctx)
+	store, err := g.deps.Bus.AwaitFunctions(ctx)
 	if err != nil {
 		return ended(ctx, err)
 	}

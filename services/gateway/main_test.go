@@ -103,6 +103,9 @@ func (f *fixture) run() {
 		interrupt()
 		<-done
 	})
+	if err := f.bus.EnsureCalls(f.t.Context()); err != nil { // as the dispatcher does
+		f.t.Fatal(err)
+	}
 	f.store = must(f.bus.OpenFunctions(f.t.Context()))(f.t)
 	wait(f.t, "the gateway to know the bucket", f.Known())
 }
