@@ -12,7 +12,8 @@ type Cluster interface {
 	// goroutines have. It calls the observer from one goroutine.
 	Watch(ctx context.Context, observer Observer) error
 	// SetReplicas asks for count replicas of the named function and returns without waiting for them. victims names the replicas to
-	// end first when there are too many. It gives up when ctx ends: who may not write any more must not.
+	// end first when there are too many. It gives up when ctx ends: who may not write any more must not. A count that somebody
+	// else has set, and that the observer does not know yet, is not lowered: that is an error, and the next look decides.
 	SetReplicas(ctx context.Context, name string, count int, victims []string) error
 }
 

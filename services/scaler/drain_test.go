@@ -183,6 +183,7 @@ func TestVictims(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind  string
 		keep  int
+		first int
 		edit  func(pods []function.Pod) []function.Pod
 		wants []string
 	}{
@@ -190,15 +191,16 @@ func TestVictims(t *testing.T) {
 		"fewest in flight":      {kind: function.KindDeployment, keep: 1, wants: []string{"a-1", "a-2", "a-3"}},
 		"not ready first":       {kind: function.KindDeployment, keep: 3, edit: func(p []function.Pod) []function.Pod { p[3].Ready = false; return p }, wants: []string{"a-4"}},
 		"counted as they exist": {kind: function.KindDeployment, keep: 2, edit: func(p []function.Pod) []function.Pod { return p[:2] }, wants: nil},
-		"highest of a set":      {kind: function.KindStatefulSet, keep: 2, wants: []string{"a-3", "a-4"}},
-		"with one missing":      {kind: function.KindStatefulSet, keep: 3, edit: func(p []function.Pod) []function.Pod { return slices.Delete(p, 1, 2) }, wants: []string{"a-4"}},
-		"by number": {kind: function.KindStatefulSet, keep: 2, edit: func(p []function.Pod) []function.Pod {
+		"highest of a set":      {kind: function.KindStatefulSet, keep: 2, first: 1, wants: []string{"a-3", "a-4"}},
+		"with one missing":      {kind: function.KindStatefulSet, keep: 3, first: 1, edit: func(p []function.Pod) []function.Pod { return slices.Delete(p, 1, 2) }, wants: []string{"a-4"}},
+		"lowest missing":        {kind: function.KindStatefulSet, keep: 1, first: 1, edit: func(p []function.Pod) []function.Pod { return p[1:] }, wants: []string{"a-2", "a-3", "a-4"}},
+		"by number": {kind: function.KindStatefulSet, keep: 2, first: 8, edit: func(p []function.Pod) []function.Pod {
 			p[0].Name, p[1].Name, p[2].Name, p[3].Name = "a-10", "a-11", "a-8", "a-9"
 			return p
 		}, wants: []string{"a-10", "a-11"}},
 	} {
 		w := deployed(spec("a", 0, 0), 4)
-		w.Function.Kind = c.kind
+		w.Function.Kind, w.FirstOrdinal = c.kind, c.first
 		if c.edit != nil {
 			w.Pods = c.edit(w.Pods)
 		}

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ import (
 func (s *Scaler) evaluate(f *tracked, now time.Time) {
 	s.adoptCount(f, now)
 	signals := s.signals(f, now)
-	s.record(f, autoscale.Decide(now, f.workload.Function, signals), signals.DepthKnown)
+	s.record(f, autoscale.Decide(now, f.workload.Function, signals), signals)
 	s.act(f, now)
 	f.state.Endpoints = f.workload.ReadyEndpoints(slices.Collect(maps.Keys(f.draining))...)
 	f.state.Problems = problems(f.workload)
@@ -46,19 +47,31 @@ func (s *Scaler) signals(f *tracked, now time.Time) autoscale.Signals {
 		LastActivity: f.lastActivity,
 		Since:        f.since,
 		Fixed:        f.workload.Fixed,
+		Blocked:      f.workload.Blocked,
 	}
 }
 
-// record keeps a decision that changes the count, and the first one that is more than waiting for a look at the queue.
-func (s *Scaler) record(f *tracked, decision function.Decision, depthKnown bool) {
-	if decision.Replicas == f.state.Replicas && (len(f.state.Decisions) > 0 || !depthKnown) {
+// record keeps a decision that changes the count, the first one that is more than waiting for a look at the queue, and one that
+// holds the count back for another reason than the last.
+func (s *Scaler) record(f *tracked, decision function.Decision, signals autoscale.Signals) {
+	from := f.state.Replicas
+	switch {
+	case decision.Replicas != from:
+		s.deps.Logger.Info().Str("function", f.name).Int("from", from).Int("to", decision.Replicas).Str("reason", decision.Reason).Msg("scale")
+	case len(f.state.Decisions) == 0 && signals.DepthKnown:
+	case autoscale.HeldBack(f.workload.Function, signals) && decision.Reason != lastReason(f.state):
+		s.deps.Logger.Warn().Str("function", f.name).Int("replicas", from).Str("reason", decision.Reason).Msg("not scaled")
+	default:
 		return
 	}
-	from := f.state.Replicas
 	f.state = f.state.Decide(decision)
-	if from != decision.Replicas {
-		s.deps.Logger.Info().Str("function", f.name).Int("from", from).Int("to", decision.Replicas).Str("reason", decision.Reason).Msg("scale")
+}
+
+func lastReason(state function.State) string {
+	if len(state.Decisions) == 0 {
+		return ""
 	}
+	return state.Decisions[len(state.Decisions)-1].Reason
 }
 
 // nextDue is when time alone may change the decision, zero for never. What is unknown for now is looked at each tick, but
@@ -74,6 +87,9 @@ func (s *Scaler) nextDue(f *tracked, signals autoscale.Signals, now time.Time) t
 	return time.Time{}
 }
 
+// maxProblems bounds the sentences of one function: thousands of replicas may have one each.
+const maxProblems = 20
+
 // problems are the sentences that the status shows.
 func problems(w function.Workload) []string {
 	all := slices.Clone(w.Problems)
@@ -81,6 +97,9 @@ func problems(w function.Workload) []string {
 		if pod.Problem != "" {
 			all = append(all, pod.Name+": "+pod.Problem)
 		}
+	}
+	if more := len(all) - maxProblems; more > 0 {
+		all = append(all[:maxProblems], fmt.Sprintf("and %d more", more))
 	}
 	return all
 }

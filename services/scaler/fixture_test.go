@@ -70,10 +70,19 @@ func (f *fixture) start() *fixture { return f.startWith(f.cluster) }
 
 func (f *fixture) startWith(cluster Cluster) *fixture {
 	f.t.Helper()
-	f.registry, f.logs = prometheus.NewRegistry(), &logs{}
-	f.scaler = New(Config{DrainTimeout: f.drain}, Deps{
-		Bus: f.connect("scaler"), Cluster: cluster, Registry: f.registry, Logger: zerolog.New(f.logs),
-	})
+	return f.run(cluster, prometheus.NewRegistry(), f.connect("scaler"))
+}
+
+// startAgain is start in a process that has these already.
+func (f *fixture) startAgain(registry *prometheus.Registry, b *bus.Bus) {
+	f.t.Helper()
+	f.run(f.cluster, registry, b)
+}
+
+func (f *fixture) run(cluster Cluster, registry *prometheus.Registry, b *bus.Bus) *fixture {
+	f.t.Helper()
+	f.registry, f.logs = registry, &logs{}
+	f.scaler = New(Config{DrainTimeout: f.drain}, Deps{Bus: b, Cluster: cluster, Registry: f.registry, Logger: zerolog.New(f.logs)})
 	f.scaler.timing = f.timing
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

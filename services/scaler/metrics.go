@@ -8,6 +8,7 @@ import (
 
 // metrics are the scaler's, one value for each function; only functions that exist have one.
 type metrics struct {
+	registry                            prometheus.Registerer
 	wanted, ready, depth, age, inFlight *prometheus.GaugeVec
 }
 
@@ -18,6 +19,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		return vec
 	}
 	return &metrics{
+		registry: registry,
 		wanted:   gauge("sluice_replicas_wanted", "Replicas that the function should have."),
 		ready:    gauge("sluice_replicas_ready", "Replicas that can be called."),
 		depth:    gauge("sluice_queue_depth", "Calls in the function's queue: waiting, running or waiting for a retry."),
@@ -42,7 +44,18 @@ func (m *metrics) observe(f *tracked, signals autoscale.Signals, depthKnown bool
 }
 
 func (m *metrics) forget(name string) {
-	for _, vec := range []*prometheus.GaugeVec{m.wanted, m.ready, m.depth, m.age, m.inFlight} {
+	for _, vec := range m.all() {
 		vec.DeleteLabelValues(name)
 	}
+}
+
+// unregister makes room for the next Scaler of the process. Who leads no more has nothing to say of functions.
+func (m *metrics) unregister() {
+	for _, vec := range m.all() {
+		m.registry.Unregister(vec)
+	}
+}
+
+func (m *metrics) all() []*prometheus.GaugeVec {
+	return []*prometheus.GaugeVec{m.wanted, m.ready, m.depth, m.age, m.inFlight}
 }

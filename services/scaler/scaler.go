@@ -44,13 +44,13 @@ type timing struct {
 	stale time.Duration
 	// sharePause is how long sharing rests after a failure.
 	sharePause time.Duration
-	// set bounds one request to the cluster.
+	// set bounds one request to the cluster, with the wait for its turn when thousands of functions wake at once.
 	set time.Duration
 }
 
 var standardTiming = timing{
 	tick: time.Second, sender: 5 * time.Second, fresh: 4 * time.Second, settle: 3 * time.Second,
-	stale: 5 * time.Second, sharePause: 200 * time.Millisecond, set: 10 * time.Second,
+	stale: 5 * time.Second, sharePause: 200 * time.Millisecond, set: 30 * time.Second,
 }
 
 // Scaler is the service. One goroutine, that of Run, owns everything but the channels, and it never waits for NATS or
@@ -83,7 +83,8 @@ type Scaler struct {
 	trustedFrom   time.Time // counts of calls are complete from here on
 }
 
-// New wires a Scaler; it does nothing before Run.
+// New wires a Scaler for one Run; it does nothing before that. Its metrics are registered until Run returns, so that a process
+// that leads again makes another one.
 func New(config Config, deps Deps) *Scaler {
 	const backlog = 1024
 	return &Scaler{
@@ -107,6 +108,7 @@ func (s *Scaler) Synced() <-chan struct{} { return s.synced }
 
 // Run scales until ctx ends. It returns after its own work and the cluster's have ended.
 func (s *Scaler) Run(ctx context.Context) error {
+	defer s.metrics.unregister()
 	reconnects, stopReconnects := s.deps.Bus.Reconnects()
 	defer stopReconnects()
 	if err := s.adopt(ctx); err != nil {

@@ -15,7 +15,7 @@ import (
 func (s *Scaler) victims(f *tracked) []function.Pod {
 	pods := slices.DeleteFunc(slices.Clone(f.workload.Pods), func(p function.Pod) bool { return f.draining[p.Name].ending })
 	if f.workload.Function.Kind == function.KindStatefulSet {
-		return highest(pods, f.state.Replicas)
+		return highest(pods, f.workload.FirstOrdinal+f.state.Replicas)
 	}
 	slices.Reverse(pods)
 	rank := func(p function.Pod) int {
@@ -34,14 +34,10 @@ func (s *Scaler) victims(f *tracked) []function.Pod {
 	return pods[:max(len(pods)-f.state.Replicas, 0)]
 }
 
-// highest returns the replicas of a StatefulSet that it ends to have count left: always those with the highest numbers,
-// even when a lower one is missing for the moment.
-func highest(pods []function.Pod, count int) []function.Pod {
-	if len(pods) == 0 {
-		return nil
-	}
-	first := ordinal(slices.MinFunc(pods, func(a, b function.Pod) int { return cmp.Compare(ordinal(a), ordinal(b)) }))
-	return slices.DeleteFunc(pods, func(p function.Pod) bool { return ordinal(p)-first < count })
+// highest returns the replicas of a StatefulSet with the number next or above: it ends those, also while a lower one is
+// missing for the moment.
+func highest(pods []function.Pod, next int) []function.Pod {
+	return slices.DeleteFunc(pods, func(p function.Pod) bool { return ordinal(p) < next })
 }
 
 // ordinal is the number at the end of the name of a StatefulSet's pod.
