@@ -1,0 +1,3 @@
+module k8s.io/sample-nothing
+
+go 1.26.0
