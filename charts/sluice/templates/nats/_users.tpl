@@ -1,0 +1,133 @@
+{{/* The users of the included NATS server, with the subjects that each needs and no more. docs/nats.md says what each subject is for;
+e2e/natsperm proves that everything else is refused, services/local that the services need nothing else. */}}
+
+{{- define "sluice.nats.accounts" -}}
+{{- $p := .Values.prefix -}}
+accounts: {
+  SLUICE: {
+    jetstream: enabled
+    {{- include "sluice.nats.users" . | nindent 4 }}
+    exports: [
+      { service: "{{ $p }}.call.*", accounts: [CLIENTS] }
+      { service: "{{ $p }}.job.*", accounts: [CLIENTS] }
+    ]
+  }
+  # Services of other people, which queue calls and job requests themselves. An account of their own, because a stream sends its
+  # acknowledgement to whatever subject the publisher names: here there is none to harm.
+  CLIENTS: {
+    users: [
+      {
+        user: client
+        password: $SLUICE_CLIENT_PASSWORD
+        permissions: {
+          publish: { allow: [
+            "{{ $p }}.call.*"
+            "{{ $p }}.job.*"
+          ] }
+          subscribe: { allow: [
+            "_INBOX.{{ $p }}.client.>"
+          ] }
+        }
+      }
+    ]
+    imports: [
+      { service: { account: SLUICE, subject: "{{ $p }}.call.*" } }
+      { service: { account: SLUICE, subject: "{{ $p }}.job.*" } }
+    ]
+  }
+  # Nobody logs in to it.
+  SYSTEM: {}
+}
+system_account: SYSTEM
+{{- end -}}
+
+{{/* sluice.nats.watch is what it takes to read a bucket and to follow it: dict "bucket" "sluice-functions" "keys" ">". */}}
+{{- define "sluice.nats.watch" -}}
+"$JS.API.CONSUMER.CREATE.KV_{{ .bucket }}.*.$KV.{{ .bucket }}.{{ .keys }}"
+"$JS.API.CONSUMER.DELETE.KV_{{ .bucket }}.*"
+"$JS.FC.KV_{{ .bucket }}.>"
+{{- end -}}
+
+{{/* sluice.nats.make is what it takes to make a stream and to bring its limits up to date: its name. */}}
+{{- define "sluice.nats.make" -}}
+"$JS.API.STREAM.CREATE.{{ . }}"
+"$JS.API.STREAM.UPDATE.{{ . }}"
+{{- end -}}
+
+{{- define "sluice.nats.users" -}}
+{{- $p := .Values.prefix -}}
+{{- $functions := dict "bucket" (printf "%s-functions" $p) "keys" ">" -}}
+{{- $attempts := dict "bucket" (printf "%s-attempts" $p) "keys" "*.*" -}}
+users: [
+  # It faces the internet: it makes no stream, because whoever may change one may read and forge what is in others.
+  {
+    user: gateway
+    password: $SLUICE_GATEWAY_PASSWORD
+    permissions: {
+      publish: { allow: [
+        "{{ $p }}.call.*"
+        "{{ $p }}.wake.*"
+        "{{ $p }}.activity"
+        "$JS.API.STREAM.INFO.{{ $p }}-calls"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-functions"
+        {{- include "sluice.nats.watch" $functions | nindent 8 }}
+      ] }
+      subscribe: { allow: [
+        "_INBOX.{{ $p }}.gateway.>"
+        "{{ $p }}.revision"
+      ] }
+    }
+  }
+  {
+    user: dispatcher
+    password: $SLUICE_DISPATCHER_PASSWORD
+    permissions: {
+      publish: { allow: [
+        "{{ $p }}.dead.*"
+        "{{ $p }}.wake.*"
+        "{{ $p }}.activity"
+        "$KV.{{ $p }}-attempts.*.*"
+        "$JS.API.INFO"
+        {{- include "sluice.nats.make" (printf "%s-calls" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "%s-dead" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "KV_%s-attempts" $p) | nindent 8 }}
+        "$JS.API.STREAM.INFO.{{ $p }}-calls"
+        "$JS.API.CONSUMER.CREATE.{{ $p }}-calls.*.{{ $p }}.call.*"
+        "$JS.API.CONSUMER.INFO.{{ $p }}-calls.*"
+        "$JS.API.CONSUMER.RESET.{{ $p }}-calls.*"
+        "$JS.API.CONSUMER.MSG.NEXT.{{ $p }}-calls.*"
+        "$JS.ACK.{{ $p }}-calls.>"
+        {{- include "sluice.nats.watch" $attempts | nindent 8 }}
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-functions"
+        {{- include "sluice.nats.watch" $functions | nindent 8 }}
+      ] }
+      subscribe: { allow: [
+        "_INBOX.{{ $p }}.dispatcher.>"
+        "{{ $p }}.call.*"
+        "{{ $p }}.revision"
+      ] }
+    }
+  }
+  {
+    user: scaler
+    password: $SLUICE_SCALER_PASSWORD
+    permissions: {
+      publish: { allow: [
+        "{{ $p }}.revision"
+        "$KV.{{ $p }}-functions.*"
+        "$JS.API.INFO"
+        {{- include "sluice.nats.make" (printf "KV_%s-functions" $p) | nindent 8 }}
+        "$JS.API.STREAM.INFO.{{ $p }}-calls"
+        "$JS.API.DIRECT.GET.{{ $p }}-calls"
+        {{- include "sluice.nats.watch" $functions | nindent 8 }}
+      ] }
+      subscribe: { allow: [
+        "_INBOX.{{ $p }}.scaler.>"
+        "{{ $p }}.wake.*"
+        "{{ $p }}.activity"
+        "{{ $p }}.revision"
+      ] }
+    }
+  }
+]
+{{- end -}}

@@ -1,0 +1,175 @@
+package natsperm
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Nobody gets in without a name and its own password, and nobody at all into the system account.
+func TestNobodyElseLogsIn(t *testing.T) {
+	running := single(t)
+	for name, option := range map[string]nats.Option{
+		"nobody":                  nats.Name("nobody"),
+		"an empty password":       nats.UserInfo("gateway", ""),
+		"another user's password": nats.UserInfo("gateway", passwordOf("client")),
+		"the variable's name":     nats.UserInfo("gateway", "$SLUICE_GATEWAY_PASSWORD"),
+		"the servers' user":       nats.UserInfo("route", passwordOf("route")),
+		"a system user":           nats.UserInfo("sys", "sys"),
+		"a password as a token":   nats.Token(passwordOf("gateway")),
+	} {
+		conn, err := nats.Connect(running.ClientURL(), option, nats.Timeout(patience))
+		if err == nil {
+			conn.Close()
+		}
+		if !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if system := running.SystemAccount(); system == nil || system.Name != "SYSTEM" {
+		t.Errorf("the system account is %v", system)
+	}
+	for user, account := range map[string]string{"gateway": "SLUICE", "dispatcher": "SLUICE", "scaler": "SLUICE", "client": "CLIENTS"} {
+		connect(t, running.ClientURL(), user, "sluice")
+		found, err := running.LookupAccount(account)
+		if err != nil || found.NumConnections() == 0 {
+			t.Errorf("%s is not in account %s: %v", user, account, err)
+		}
+	}
+}
+
+// system has the streams of an installation, made by the users whose they are.
+type system struct {
+	url                         string
+	gateway, dispatcher, scaler jetstream.JetStream
+	functions                   jetstream.KeyValue
+}
+
+func newSystem(t *testing.T, url string, replicas int) *system {
+	t.Helper()
+	s := &system{url: url}
+	s.gateway, s.dispatcher, s.scaler = s.as(t, "gateway"), s.as(t, "dispatcher"), s.as(t, "scaler")
+	makeStream := func(config jetstream.StreamConfig) {
+		config.Replicas = replicas
+		// While servers choose a leader the first attempts have no answer.
+		eventually(t, config.Name+" is made", func() bool {
+			_, err := s.dispatcher.CreateOrUpdateStream(t.Context(), config)
+			return err == nil
+		})
+	}
+	makeStream(jetstream.StreamConfig{Name: "sluice-calls", Subjects: []string{"sluice.call.*"}, Retention: jetstream.WorkQueuePolicy})
+	makeStream(jetstream.StreamConfig{Name: "sluice-dead", Subjects: []string{"sluice.dead.*"}})
+	eventually(t, "the functions bucket is made", func() (made bool) {
+		var err error
+		s.functions, err = s.scaler.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sluice-functions", Replicas: replicas})
+		return err == nil
+	})
+	if _, err := s.functions.Put(t.Context(), "f", []byte("state")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *system) as(t *testing.T, user string) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(connect(t, s.url, user, "sluice").Conn, jetstream.WithDefaultTimeout(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// value is a state as readers of the bucket see it.
+func (s *system) value(t *testing.T, key string) string {
+	t.Helper()
+	watcher, err := s.functions.WatchAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = watcher.Stop() }()
+	for entry := range watcher.Updates() {
+		if entry == nil {
+			return ""
+		}
+		if entry.Key() == key {
+			return string(entry.Value())
+		}
+	}
+	return ""
+}
+
+// Other people's services queue calls, exactly once each, and get the queue's own answers.
+func TestClientQueuesCalls(t *testing.T) {
+	s := newSystem(t, single(t).ClientURL(), 1)
+	calls, err := s.gateway.Stream(t.Context(), "sluice-calls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := s.as(t, "client")
+	first, err := js.Publish(t.Context(), "sluice.call.f", []byte("1"), jetstream.WithMsgID("1"))
+	if err != nil || first.Stream != "sluice-calls" {
+		t.Fatal(first, err)
+	}
+	if again, err := js.Publish(t.Context(), "sluice.call.f", []byte("1"), jetstream.WithMsgID("1")); err != nil || !again.Duplicate || again.Sequence != first.Sequence {
+		t.Error(again, err)
+	}
+	if err := js.Conn().Publish("sluice.call.g", []byte("without an answer")); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "both calls are queued", func() bool {
+		info, err := calls.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+		return err == nil && info.State.Msgs == 2 && info.State.Subjects["sluice.call.f"] == 1 && info.State.Subjects["sluice.call.g"] == 1
+	})
+	if _, err := js.Publish(t.Context(), "sluice.job.j", nil); !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.Errorf("a job request without a stream for it: %v", err)
+	}
+}
+
+// A stream sends its acknowledgement to whatever subject the publisher names: for the user client that must not be one of the
+// services', such as a key of the functions bucket.
+func TestClientReachesNothingByReplySubject(t *testing.T) {
+	s := newSystem(t, single(t).ClientURL(), 1)
+	heard, err := s.scaler.Conn().SubscribeSync("sluice.wake.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := s.gateway.Conn().SubscribeSync("_INBOX.sluice.gateway.x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range []*nats.Conn{s.scaler.Conn(), s.gateway.Conn()} {
+		if err := conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := s.as(t, "client")
+	for _, reply := range []string{
+		"$KV.sluice-functions.f", "$KV.sluice-attempts.f.1", "sluice.wake.f", "sluice.dead.f", "_INBOX.sluice.gateway.x",
+		"$JS.API.STREAM.PURGE.sluice-calls", "$JS.API.STREAM.DELETE.sluice-calls",
+	} {
+		if err := client.Conn().PublishRequest("sluice.call.f", reply, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last, err := client.Publish(t.Context(), "sluice.call.f", nil)
+	if err != nil || last.Sequence != 8 {
+		t.Fatalf("the calls are not stored: %v %v", last, err)
+	}
+	if value := s.value(t, "f"); value != "state" {
+		t.Errorf("the state of f was overwritten with %q", value)
+	}
+	if got, err := s.gateway.Stream(t.Context(), "sluice-calls"); err != nil || got.CachedInfo().State.Msgs != 8 {
+		t.Errorf("the calls stream was changed: %v", err)
+	}
+	for _, sub := range []*nats.Subscription{heard, inbox} {
+		if err := sub.Drain(); err != nil { // what was sent before the last call is stored has arrived
+			t.Fatal(err)
+		}
+		if msg, err := sub.NextMsg(0); err == nil {
+			t.Errorf("%s was sent %q", sub.Subject, msg.Data)
+		}
+	}
+}
