@@ -144,9 +144,9 @@ func TestTheAPIServerComesLater(t *testing.T) {
 	c.scalers["a"].readiness(http.StatusOK)
 	c.gateway.readiness(http.StatusServiceUnavailable)
 	for _, p := range c.services() {
-		if got := send(t, http.MethodGet, "http://"+p.ops+"/health", ""); got.status != http.StatusOK {
-			t.Errorf("/health of %s: %d %s", p.service, got.status, got.body)
-		}
+		eventually(t, p.service+" is healthy", func() bool {
+			return send(t, http.MethodGet, "http://"+p.ops+"/health", "").status == http.StatusOK
+		})
 	}
 	startAPI()
 	c.gateway.readiness(http.StatusOK)

@@ -2,7 +2,6 @@ package local
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -142,28 +141,17 @@ func (m *manifest) readReplicas(w *Workload) bool {
 
 // readPort takes sluice/Port, a number or a port's name, else the first containerPort of the pod.
 func (m *manifest) readPort(w *Workload) {
-	var ports []corev1.ContainerPort
+	var declared []function.Port
 	for _, container := range m.spec.template.Spec.Containers {
-		ports = append(ports, container.Ports...)
-	}
-	if len(ports) > 0 {
-		w.Port = int(ports[0].ContainerPort)
-	}
-	key, text, found := m.lookup(function.KeyPort)
-	if !found {
-		return
-	}
-	for _, port := range ports {
-		if port.Name == text && text != "" {
-			w.Port = int(port.ContainerPort)
-			return
+		for _, port := range container.Ports {
+			declared = append(declared, function.Port{Name: port.Name, Number: int(port.ContainerPort)})
 		}
 	}
-	if number, err := strconv.ParseUint(text, 10, 16); err == nil && number > 0 {
-		w.Port = int(number)
-		return
+	number, problem := function.PortFromAnnotations(m.spec.annotations, m.spec.template.Annotations).Among(declared)
+	if problem != nil {
+		m.problem(w, *problem, true)
 	}
-	m.problem(w, function.Problem{Key: key, Value: text, Want: "is neither a number from 1 to 65535 nor the name of a port of the pod; the first containerPort holds"}, true)
+	w.Port = number
 }
 
 func (m *manifest) readGracePeriod(w *Workload) {

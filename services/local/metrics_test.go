@@ -26,6 +26,15 @@ one of a few words. This file is held against the code by a test: names and labe
 |---|---|---|
 `
 
+// metricsOutro is about what only the services on Kubernetes register; services/scaler/kube has a test of it.
+const metricsOutro = `
+On Kubernetes also:
+
+| metric | labels | meaning |
+|---|---|---|
+| ` + "`sluice_scaler_leader`" + ` |  | 1 on the scaler that leads, 0 on the others. |
+`
+
 // The names and labels of all metrics stand in docs/metrics.md (row 24 of the bugs of others: an upgrade that renames metrics
 // breaks dashboards).
 func TestRow24MetricNamesAreGolden(t *testing.T) {
@@ -34,7 +43,7 @@ func TestRow24MetricNamesAreGolden(t *testing.T) {
 	if len(rows) == 0 {
 		t.Fatal("no metric is registered, or their descriptions are no longer understood")
 	}
-	got := metricsIntro + strings.Join(rows, "")
+	got := metricsIntro + strings.Join(rows, "") + metricsOutro
 	if *update {
 		if err := os.WriteFile(metricsDoc, []byte(got), 0o600); err != nil {
 			t.Fatal(err)

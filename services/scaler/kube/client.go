@@ -67,8 +67,8 @@ type Client struct {
 	leader prometheus.Gauge
 }
 
-// Connect makes a Client. It does no request and starts no goroutine: an API server that is away is waited for by those who
-// need it. The error names what is wrong with the configuration.
+// Connect makes a Client. It asks no server: one that is away is waited for by those who need it. The error names what is wrong
+// with the configuration.
 func Connect(config Config, logger zerolog.Logger) (*Client, error) {
 	access, err := config.complete()
 	if err != nil {
@@ -76,14 +76,16 @@ func Connect(config Config, logger zerolog.Logger) (*Client, error) {
 	}
 	c := &Client{
 		config: config, logger: logger, outage: newOutage(logger),
-		leader: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sluice_scaler_leader", Help: "1 on the scaler that leads, 0 on the others.",
-		}),
+		leader: newLeaderGauge(),
 	}
 	if err := c.dial(access); err != nil {
 		return nil, fmt.Errorf("prepare the access to the Kubernetes API at %s: %w", access.Host, err)
 	}
 	return c, nil
+}
+
+func newLeaderGauge() prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_scaler_leader", Help: "1 on the scaler that leads, 0 on the others."})
 }
 
 // dial makes the typed clients. They share their connections.

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/ptr"
 )
 
@@ -155,5 +154,3 @@ func (c *Client) release(ctx context.Context) {
 	}
 	c.logger.Info().Str("identity", c.config.Identity).Msg("this scaler has given up the lease")
 }
-
-var _ resourcelock.Interface = (*fencedLock)(nil)

@@ -24,6 +24,8 @@ type fencedLock struct {
 	renewal atomic.Pointer[time.Time]
 }
 
+var _ resourcelock.Interface = (*fencedLock)(nil)
+
 func newFencedLock(c *Client) *fencedLock {
 	return &fencedLock{client: c, Interface: &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: c.config.Namespace, Name: c.config.LeaseName},

@@ -205,7 +205,7 @@ func (s *scaling) write(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: s.name, Namespace: s.client.config.Namespace, UID: s.current.uid, ResourceVersion: s.current.version,
 		},
-		Spec: autoscalingv1.ScaleSpec{Replicas: int32(s.wanted)}, //nolint:gosec // at most function.MaxReplicas
+		Spec: autoscalingv1.ScaleSpec{Replicas: int32(s.wanted)}, // at most function.MaxReplicas
 	}, metav1.UpdateOptions{FieldManager: userAgent})
 	switch {
 	case apierrors.IsConflict(err):

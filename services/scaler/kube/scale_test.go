@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rs/zerolog"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -166,6 +168,51 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
+// Of the requests for one function one is carried out at a time, and of all not too many; who waits gives up when its context ends.
+func TestRequestsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(&Client{logger: zerolog.Nop()})
+	c.open()
+	c.tell("f", observation{})
+	f, err := c.find("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := c.enter(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireWait := func(name string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := c.SetReplicas(ctx, name, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("SetReplicas of %s returned %v", name, err)
+		}
+	}
+	requireWait("f")
+	c.tell("g", observation{})
+	for len(c.slots) < maxScaling {
+		c.slots <- struct{}{}
+	}
+	requireWait("g")
+	<-c.slots
+	for _, name := range []string{"f", "g"} { // each turn was given back
+		if name == "f" {
+			done()
+		}
+		free, err := c.find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := c.enter(t.Context(), free)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again()
+	}
+}
+
 // Whatever somebody else has written into the object stays, and stays theirs.
 func TestNothingButTheCountIsTouched(t *testing.T) {
 	t.Parallel()
@@ -228,7 +275,7 @@ func requireOwnership(t *testing.T, d *appsv1.Deployment, count int) {
 			continue
 		}
 		ours++
-		if fields := string(entry.FieldsV1.Raw); entry.Subresource != "scale" || fields != `{"f:spec":{"f:replicas":{}}}` {
+		if fields := entry.FieldsV1.GetRawString(); entry.Subresource != "scale" || fields != `{"f:spec":{"f:replicas":{}}}` {
 			t.Errorf("we have written %s through %q", fields, entry.Subresource)
 		}
 	}
@@ -241,17 +288,17 @@ func requireOwnership(t *testing.T, d *appsv1.Deployment, count int) {
 func TestDeletionCostPicksTheVictims(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
-	n.deploy("f", 2, nil)
+	n.deploy("f", 4, nil)
 	cluster, recorder, _ := n.watch()
-	old := podNames(recorder.Wait(t, "f", patience, scalertest.Ready(2)))
-	if err := cluster.SetReplicas(t.Context(), "f", 4, nil); err != nil {
+	old := podNames(recorder.Wait(t, "f", patience, scalertest.Ready(4)))
+	if err := cluster.SetReplicas(t.Context(), "f", 8, nil); err != nil {
 		t.Fatal(err)
 	}
-	all := recorder.Wait(t, "f", patience, scalertest.Ready(4))
-	if err := cluster.SetReplicas(t.Context(), "f", 2, append(old, "no-such-pod")); err != nil {
+	all := recorder.Wait(t, "f", patience, scalertest.Ready(8))
+	if err := cluster.SetReplicas(t.Context(), "f", 4, append(old, "no-such-pod")); err != nil {
 		t.Fatal(err)
 	}
-	left := podNames(recorder.Wait(t, "f", patience, scalertest.Ready(2)))
+	left := podNames(recorder.Wait(t, "f", patience, scalertest.Ready(4)))
 	for _, name := range old {
 		if slices.Contains(left, name) {
 			t.Errorf("of %v, %v are left, although %v were to end", podNames(all), left, old)
