@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,27 @@ func TestArchitectureNamesTestsThatExist(t *testing.T) {
 	for _, match := range named {
 		if !defined[match[1]] {
 			t.Errorf("ARCHITECTURE.md names %s, which does not exist", match[1])
+		}
+	}
+}
+
+// Each scenario of e2e that ARCHITECTURE.md names by its sentence exists.
+func TestArchitectureNamesScenariosThatExist(t *testing.T) {
+	doc, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenarios, err := os.ReadFile("e2e/e2e_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`e2e: ([^`]+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(named) == 0 {
+		t.Fatal("no scenario is named")
+	}
+	for _, match := range named {
+		if !strings.Contains(string(scenarios), strconv.Quote(match[1])) {
+			t.Errorf("ARCHITECTURE.md names the scenario %q, which does not exist", match[1])
 		}
 	}
 }

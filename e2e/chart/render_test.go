@@ -34,9 +34,6 @@ func (o object) String() string { return o.kind + "/" + o.GetName() }
 // component is what the object belongs to, such as gateway.
 func (o object) component() string { return o.GetLabels()["app.kubernetes.io/component"] }
 
-// hook is the phase of Helm in which the object is made; empty for one of the release.
-func (o object) hook() string { return o.GetAnnotations()["helm.sh/hook"] }
-
 // render returns what the chart makes of the values.
 func render(t *testing.T, args ...string) []object {
 	t.Helper()
