@@ -112,7 +112,9 @@ func waitFor(ctx context.Context, url string, status int) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for last := ""; ; {
 		response, err := client.Get(url)
-		if err == nil {
+		if err != nil {
+			last = err.Error()
+		} else {
 			body, _ := io.ReadAll(response.Body)
 			response.Body.Close()
 			if response.StatusCode == status {
@@ -122,7 +124,7 @@ func waitFor(ctx context.Context, url string, status int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: want %d, last answer %q, last error %v", url, status, last, err)
+			return fmt.Errorf("%s: want %d, the last answer is %q", url, status, last)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
