@@ -41,7 +41,7 @@ type Config struct {
 	URL  string `name:"nats" default:"nats://127.0.0.1:4222" help:"Address of the NATS server, or several with commas between; tls:// for one that needs TLS."`
 	Auth Auth   `embed:"" prefix:"nats-"`
 	// Replicas of streams and buckets.
-	Replicas int      `name:"stream-replicas" default:"1" help:"Servers that keep a copy of each stream: 1, 3 or 5."`
+	Replicas int      `name:"stream-replicas" default:"1" enum:"1,3,5" help:"Servers that keep a copy of each stream: 1, 3 or 5."`
 	Settings Settings `embed:""`
 
 	// Name of the connection, as monitoring of the server shows it.

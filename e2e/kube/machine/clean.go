@@ -48,7 +48,11 @@ func unmountAll(r record) error {
 	}
 	var all []error
 	for i := len(mounts) - 1; i >= 0; i-- { // a mount is listed after the one that it is in
-		if err := unix.Unmount(mounts[i].Mountpoint, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		err := unix.Unmount(mounts[i].Mountpoint, unix.MNT_DETACH)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			continue // it has gone with another one, or is hidden below one
+		}
+		if err != nil {
 			all = append(all, fmt.Errorf("unmount %s: %w", mounts[i].Mountpoint, err))
 		}
 	}

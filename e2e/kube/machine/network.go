@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 
 	"github.com/vishvananda/netlink"
 )
 
-// SetUpNetwork makes the bridge, and has the kernel forward and filter what passes it.
-func SetUpNetwork(ctx context.Context) error {
-	if err := addBridge(); err != nil {
+// SetUpNetwork makes the bridge, and has the kernel forward and filter what passes it. services is the range of ClusterIPs.
+func SetUpNetwork(ctx context.Context, services string) error {
+	bridge, err := addBridge()
+	if err != nil {
+		return err
+	}
+	if err := routeServices(bridge, services); err != nil {
 		return err
 	}
 	// kube-proxy's rules turn a ClusterIP into a pod's address, also for an answer that the bridge could deliver alone.
@@ -27,22 +32,38 @@ func SetUpNetwork(ctx context.Context) error {
 	return allowForwarding(ctx)
 }
 
-func addBridge() error {
+func addBridge() (netlink.Link, error) {
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = Bridge
 	link := &netlink.Bridge{LinkAttrs: attributes}
 	if err := netlink.LinkAdd(link); err != nil {
-		return fmt.Errorf("add the bridge %s: %w", Bridge, err)
+		return nil, fmt.Errorf("add the bridge %s: %w", Bridge, err)
 	}
 	address, err := netlink.ParseAddr(Address + "/16")
 	if err != nil {
-		return fmt.Errorf("parse the bridge's address: %w", err)
+		return nil, fmt.Errorf("parse the bridge's address: %w", err)
 	}
 	if err := netlink.AddrAdd(link, address); err != nil {
-		return fmt.Errorf("give %s to the bridge: %w", address, err)
+		return nil, fmt.Errorf("give %s to the bridge: %w", address, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set the bridge up: %w", err)
+		return nil, fmt.Errorf("set the bridge up: %w", err)
+	}
+	return link, nil
+}
+
+// routeServices gives ClusterIPs a route where there is no default one: without any, the kernel refuses to send before
+// kube-proxy's rules see the packet.
+func routeServices(bridge netlink.Link, services string) error {
+	first, all, err := net.ParseCIDR(services)
+	if err != nil {
+		return fmt.Errorf("parse the services' range: %w", err)
+	}
+	if _, err := netlink.RouteGet(first); err == nil {
+		return nil
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: bridge.Attrs().Index, Dst: all}); err != nil {
+		return fmt.Errorf("add a route to %s: %w", services, err)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func Start(ctx context.Context, group *process.Group, config Config) (*plane.Pla
 	if err := n.checkPrograms(); err != nil {
 		return nil, err
 	}
-	if err := machine.SetUpNetwork(ctx); err != nil {
+	if err := machine.SetUpNetwork(ctx, plane.ServiceRange); err != nil {
 		return nil, err
 	}
 	if err := n.writeFiles(); err != nil {

@@ -58,9 +58,7 @@ func run(args []string) error {
 	cluster := client.NewCluster(daemon.Registry)
 	lead := func(ctx context.Context) error {
 		return client.Lead(ctx, func(ctx context.Context) error {
-			metrics := ops.NewScope(daemon.Registry)
-			defer metrics.Close()
-			return scaler.New(flags.Run.Scaler, scaler.Deps{Bus: nats, Cluster: cluster, Logger: daemon.Logger, Registry: metrics}).Run(ctx)
+			return scaler.New(flags.Run.Scaler, scaler.Deps{Bus: nats, Cluster: cluster, Logger: daemon.Logger, Registry: daemon.Registry}).Run(ctx)
 		})
 	}
 	return daemon.Run([]ops.Stage{{Name: "scaler", Run: ops.Prompt(lead)}}, nats.Close)
