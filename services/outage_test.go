@@ -36,3 +36,27 @@ func TestNATSComesLater(t *testing.T) {
 	id := gateway.queue("/")
 	eventually(t, "the queued call has been delivered", func() bool { _, ended := replica.calls(); return ended[id] == 1 })
 }
+
+// NATS comes back without its data, as a server in an emptyDir whose pod was replaced: the processes end with a sentence, and those that their
+// restart brings serve.
+func TestNATSLosesItsData(t *testing.T) {
+	t.Parallel()
+	nats := bustest.Start(t)
+	replica := serveReplica(t)
+	share(t, nats.URL(), "f", replica.address)
+	gateway, dispatcher := start(t, "gateway", nats.URL()), start(t, "dispatcher", nats.URL())
+	gateway.readiness(http.StatusOK)
+	dispatcher.readiness(http.StatusOK)
+	nats.Lose()
+	for _, p := range []*process{gateway, dispatcher} {
+		if code := p.exited(); code != 1 || !strings.Contains(p.out.String(), "NATS has lost the calls stream") {
+			t.Errorf("%s ended with %d", p.service, code)
+		}
+	}
+	share(t, nats.URL(), "f", replica.address)
+	gateway.launch()
+	dispatcher.launch()
+	gateway.readiness(http.StatusOK)
+	id := gateway.queue("/")
+	eventually(t, "the queued call has been delivered", func() bool { _, ended := replica.calls(); return ended[id] == 1 })
+}

@@ -80,3 +80,11 @@ func (s *Server) Stop() {
 		s.running = nil
 	}
 }
+
+// Lose ends the server and starts it again without anything that it had stored, on the same port.
+func (s *Server) Lose() {
+	s.t.Helper()
+	s.Stop()
+	s.options.StoreDir = s.t.TempDir()
+	s.Start()
+}

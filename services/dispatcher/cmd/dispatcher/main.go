@@ -46,6 +46,6 @@ func run(args []string) error {
 	daemon.Health.AddLive(ops.Check{Name: "dispatcher", Probe: service.Live})
 	daemon.Health.AddReady(ops.Check{Name: "nats", Probe: func(context.Context) error { return nats.Connected() }})
 	return ops.WithHeapFloor(func() error {
-		return daemon.Run([]ops.Stage{{Name: "dispatcher", Run: service.Run}}, nats.Close)
+		return daemon.Run([]ops.Stage{{Name: "dispatcher", Run: service.Run}, {Name: "nats", Run: ops.Prompt(nats.Guard)}}, nats.Close)
 	})
 }

@@ -48,7 +48,7 @@ func run(args []string) error {
 		Bus: nats, Name: daemon.Name, Transport: upstream.NewTransport(), Health: daemon.Health, Logger: daemon.Logger, Registry: daemon.Registry,
 	})
 	return ops.WithHeapFloor(func() error {
-		return daemon.Run([]ops.Stage{{Name: "gateway", Run: service.Run}}, nats.Close)
+		return daemon.Run([]ops.Stage{{Name: "gateway", Run: service.Run}, {Name: "nats", Run: ops.Prompt(nats.Guard)}}, nats.Close)
 	})
 }
 

@@ -61,7 +61,7 @@ func run(args []string) error {
 			return scaler.New(flags.Run.Scaler, scaler.Deps{Bus: nats, Cluster: cluster, Logger: daemon.Logger, Registry: daemon.Registry}).Run(ctx)
 		})
 	}
-	return daemon.Run([]ops.Stage{{Name: "scaler", Run: ops.Prompt(lead)}}, nats.Close)
+	return daemon.Run([]ops.Stage{{Name: "scaler", Run: ops.Prompt(lead)}, {Name: "nats", Run: ops.Prompt(nats.Guard)}}, nats.Close)
 }
 
 func makeCredentials(flags cli) error {
