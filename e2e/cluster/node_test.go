@@ -2,10 +2,12 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +33,12 @@ func startNode(t *testing.T) (c *cluster.Cluster, dir string, before []string) {
 	}
 	image := buildProbe(t)
 	dir = t.TempDir()
+	eventually(t, "the end of another node on this machine", func(context.Context) error {
+		if _, err := os.Stat("/run/sluice-kube"); err == nil {
+			return errors.New("/run/sluice-kube is there")
+		}
+		return nil
+	})
 	before = snapshot(t)
 	c = start(t, cluster.Options{Node: true, Dir: dir})
 	t.Cleanup(func() { _ = c.Close() }) // a test that got so far has looked at the error

@@ -33,7 +33,7 @@ func (b *Bus) Guard(ctx context.Context) error {
 		created, err := b.callsCreated(ctx, known)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // whatever was asked then was interrupted
+			return nil
 		case err != nil:
 			return err
 		case known() != 0 && created != known():

@@ -46,11 +46,14 @@ func Serve(ctx context.Context, plane Plane, ready func()) error {
 		ReadHeaderTimeout: shutdownLimit,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		err = server.Serve(listener)
+	}()
 	ready()
 	select {
-	case err := <-served:
+	case <-served:
 		return fmt.Errorf("serve commands: %w", err)
 	case <-ctx.Done():
 	}

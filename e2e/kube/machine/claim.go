@@ -75,7 +75,7 @@ func startJanitor(lock *os.File, dir, executable string) (*Claim, error) {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer input.Close()
-	janitor := exec.Command(executable, JanitorCommand) //nolint:gosec,noctx // this program; it outlives any context
+	janitor := exec.Command(executable, JanitorCommand) //nolint:noctx // it outlives any context
 	janitor.Stdin, janitor.Stdout, janitor.Stderr = input, log, log
 	janitor.ExtraFiles = []*os.File{lock}
 	janitor.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -17,11 +17,17 @@ const (
 	// fixed: there is one node a machine, and the length of a socket's path is limited.
 	RunDir = "/run/sluice-kube"
 
-	// Bridge is the network that pods are attached to. Its address is the node's and the API server's.
-	Bridge   = "sluice0"
-	Address  = "10.121.0.1"
-	PodCIDR  = "10.121.0.0/16"
-	FirstPod = "10.121.1.0" // pods get addresses from here on
+	// Bridge is the network that pods are attached to.
+	Bridge = "sluice0"
+
+	// Address is the node's on the bridge, and the API server's.
+	Address = "10.121.0.1"
+
+	// PodCIDR is the bridge's range; pods get addresses from FirstPod on.
+	PodCIDR = "10.121.0.0/16"
+
+	// FirstPod is the first address of a pod.
+	FirstPod = "10.121.1.0"
 
 	recordFile = RunDir + "/record.json"
 	lockFile   = RunDir + ".lock" // outside of RunDir, which is removed
@@ -53,7 +59,8 @@ func takeRecord(dir string) record {
 }
 
 func (r record) write() error {
-	if err := os.MkdirAll(RunDir, 0o711); err != nil { //nolint:gosec // containers enter their folders below
+	// Others may pass through it: containers enter the folders below.
+	if err := os.MkdirAll(RunDir, 0o711); err != nil {
 		return fmt.Errorf("make the node's folder: %w", err)
 	}
 	text, err := json.Marshal(r)
@@ -105,7 +112,7 @@ func sysctlFile(name string) string {
 func readSysctls() map[string]string {
 	values := map[string]string{}
 	for _, file := range changedSysctls() {
-		if value, err := os.ReadFile(file); err == nil { //nolint:gosec // a file of /proc named above
+		if value, err := os.ReadFile(file); err == nil {
 			values[file] = strings.TrimSpace(string(value))
 		}
 	}
@@ -115,7 +122,7 @@ func readSysctls() map[string]string {
 func (r record) restoreSysctls() error {
 	var all []error
 	for file, value := range r.Sysctls {
-		if now, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(now)) == value { //nolint:gosec // of /proc
+		if now, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(now)) == value {
 			continue
 		}
 		if err := os.WriteFile(file, []byte(value), 0o600); err != nil {

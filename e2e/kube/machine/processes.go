@@ -54,7 +54,7 @@ func isProgram(process string) bool {
 	if err != nil {
 		return false // it has ended just now, or is the kernel's
 	}
-	arguments, err := os.ReadFile(filepath.Join(process, "cmdline")) //nolint:gosec // of /proc
+	arguments, err := os.ReadFile(filepath.Join(process, "cmdline"))
 	if err != nil || !strings.Contains(string(arguments), RunDir+"/") {
 		return false
 	}
@@ -80,7 +80,7 @@ func podCgroups() ([]string, error) {
 func podPIDs() ([]int, error) {
 	var pids []int
 	err := eachPodCgroup(func(folder string) error {
-		text, err := os.ReadFile(filepath.Join(folder, "cgroup.procs")) //nolint:gosec // of the cgroup file system
+		text, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
 			return fmt.Errorf("list the processes of a pod: %w", err)
 		}

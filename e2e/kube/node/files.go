@@ -37,7 +37,7 @@ func file(name string) string { return filepath.Join(machine.RunDir, name) }
 // writeFiles writes every file of configuration into the node's folder.
 func (n *node) writeFiles() error {
 	for _, folder := range []string{cniFolder, filepath.Join(n.config.Dir, "containerd"), filepath.Join(n.config.Dir, "kubelet")} {
-		if err := os.MkdirAll(folder, 0o711); err != nil { //nolint:gosec // containers enter their folders below
+		if err := os.MkdirAll(folder, 0o711); err != nil {
 			return fmt.Errorf("make a folder of the node: %w", err)
 		}
 	}

@@ -18,7 +18,7 @@ const (
 // writePauseImage writes an image that has only the program, in the format of `docker save`
 // (https://github.com/moby/docker-image-spec).
 func writePauseImage(path, program string) error {
-	executable, err := os.ReadFile(program) //nolint:gosec // built beside this binary
+	executable, err := os.ReadFile(program)
 	if err != nil {
 		return fmt.Errorf("read the pause program: %w", err)
 	}

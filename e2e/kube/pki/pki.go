@@ -181,7 +181,7 @@ func writePEM(path, kind string, der []byte) error {
 }
 
 func readPEM(path string) ([]byte, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // a file that this package has written
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
