@@ -14,6 +14,9 @@ import (
 const (
 	etcd      = "etcd"
 	apiServer = "kube-apiserver"
+	// What turns objects into others.
+	controllerManager = "kube-controller-manager"
+	scheduler         = "kube-scheduler"
 )
 
 // run starts a component of this binary.
@@ -79,7 +82,7 @@ func (p *Plane) startControllers(ctx context.Context) error {
 	if err := p.startManager(); err != nil {
 		return err
 	}
-	err := p.run("kube-scheduler",
+	err := p.run(scheduler,
 		"--kubeconfig="+p.Kubeconfig("scheduler"),
 		"--leader-elect=false", "--secure-port=0", "--profiling=false",
 		"--kube-api-qps=1000", "--kube-api-burst=2000")
@@ -90,7 +93,7 @@ func (p *Plane) startControllers(ctx context.Context) error {
 }
 
 func (p *Plane) startManager() error {
-	return p.run("kube-controller-manager",
+	return p.run(controllerManager,
 		"--kubeconfig="+p.Kubeconfig("controller-manager"),
 		"--service-account-private-key-file="+p.signing,
 		"--root-ca-file="+p.keys.CAFile(),

@@ -86,16 +86,25 @@ func (p *Plane) Kubeconfig(component string) string {
 	return filepath.Join(p.config.Dir, component+".kubeconfig")
 }
 
-// StartAPI starts the API server and returns when it is ready. It does nothing if it runs already.
+// StartAPI starts the API server and returns when it is ready. It does nothing if it runs already. Controllers and scheduler that were
+// without it are started again, as they are on a real control plane: there they end when they cannot renew their Leases. Those
+// that went on would see an old state for a minute, and in it a node that has not been heard of.
 func (p *Plane) StartAPI(ctx context.Context) error {
 	p.api.Lock()
 	defer p.api.Unlock()
-	if !p.group.Running(apiServer) {
-		if err := p.run(apiServer, p.apiServerArgs()...); err != nil {
-			return err
-		}
+	if p.group.Running(apiServer) {
+		return p.awaitAPI(ctx)
 	}
-	return p.awaitAPI(ctx)
+	withControllers := p.group.Running(controllerManager)
+	p.group.Stop(scheduler)
+	p.group.Stop(controllerManager)
+	if err := p.run(apiServer, p.apiServerArgs()...); err != nil {
+		return err
+	}
+	if err := p.awaitAPI(ctx); err != nil || !withControllers {
+		return err
+	}
+	return p.startControllers(ctx)
 }
 
 // StopAPI ends the API server and returns when it has ended. All other components run on.
