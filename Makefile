@@ -44,17 +44,20 @@ race: bin/kube bin/helm ## the same under the race detector
 	go test -race -count=1 -timeout 20m $(PACKAGES)
 	cd e2e && go test -race -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function
 
-e2e: bin/kube bin/coredns bin/helm ## run the scenarios on a real node (root), or on the cluster of KUBECONFIG
+e2e: bin/kube bin/pause bin/coredns bin/helm ## run the scenarios on a real node (root), or on the cluster of KUBECONFIG
 	go run ./scripts/images -tag $(TAG) -nats
 	cd e2e && go run ./pack
 	sync # what was built is on disk, so that the scenarios have the disk for themselves
 	cd e2e && SLUICE_E2E_REQUIRED=1 go test -count=1 -v -timeout 50m .
 
-tools: bin/kube bin/helm bin/coredns bin/golangci-lint ## build what the tests and the linter need, which takes some minutes
+tools: bin/kube bin/pause bin/helm bin/coredns bin/golangci-lint ## build what the tests and the linter need, which takes some minutes
 
-bin/kube: $(shell find e2e/kube -name '*.go' -o -name 'go.*')
+bin/kube: $(shell find e2e/kube -name '*.go' -o -name 'go.*' -o -path '*/node/config/*' -type f)
 	cd e2e/kube && CGO_ENABLED=0 go build -trimpath -o ../../bin/kube -ldflags "-s -w $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version, \
 		-X $(package).gitVersion=$(KUBE_VERSION) -X $(package).gitMajor=$(KUBE_MAJOR) -X $(package).gitMinor=$(KUBE_MINOR))" .
+
+bin/pause: e2e/kube/pause/main.go
+	cd e2e/kube && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o ../../bin/pause ./pause
 
 bin/helm: Makefile
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)

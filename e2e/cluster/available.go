@@ -12,10 +12,11 @@ const programVariable = "SLUICE_TEST_KUBE"
 
 // Available returns an ErrUnavailable that says why Start cannot start such a cluster here, or nil.
 func Available(options Options) error {
-	if _, err := findProgram(); err != nil || !options.Node {
+	program, err := findProgram()
+	if err != nil || !options.Node {
 		return err
 	}
-	return checkNode()
+	return checkNode(filepath.Dir(program))
 }
 
 // findProgram is the path of bin/kube.
@@ -52,10 +53,15 @@ func repositoryRoot() (string, error) {
 	}
 }
 
-// checkNode tells what a node would miss. bin/kube looks closer.
-func checkNode() error {
+// checkNode tells what a node would miss. bin is the folder of bin/kube, which looks closer.
+func checkNode(bin string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: a node needs root", ErrUnavailable)
+	}
+	for _, program := range []string{"coredns", "pause"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			return fmt.Errorf("%w: there is no %s beside bin/kube: build it with `make bin/%s`", ErrUnavailable, program, program)
+		}
 	}
 	for _, program := range []string{"containerd", "runc", "iptables", "/usr/lib/cni/bridge"} {
 		if _, err := exec.LookPath(program); err != nil {

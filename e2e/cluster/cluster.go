@@ -121,7 +121,7 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // StopAPI ends the API server and returns when it has ended. Everything else goes on.
 func (c *Cluster) StopAPI(ctx context.Context) error { return c.command(ctx, "stop-api") }
 
-// StartAPI starts the API server again and returns when it is ready.
+// StartAPI starts the API server again and returns when it is ready. The controllers and the scheduler start anew with it.
 func (c *Cluster) StartAPI(ctx context.Context) error { return c.command(ctx, "start-api") }
 
 // Load gives the node images from archives in the format of `docker save`, and returns when pods can use them.

@@ -25,7 +25,7 @@ const usage = `Usage: kube COMMAND --dir DIR
   control-plane  run etcd, the API server, the controllers and the scheduler; no root needed
   node           the same and a real node (root; Debian's containerd, runc, containernetworking-plugins, iptables)
   stop-api       stop the API server of a running cluster; all else goes on
-  start-api      start it again
+  start-api      start it again, and the controllers and the scheduler with it
   load FILE...   give a node's containerd images from archives in the format of docker save
   clean          remove what a killed node has left (a new node does that too)
 

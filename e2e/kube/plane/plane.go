@@ -64,9 +64,6 @@ func Start(ctx context.Context, group *process.Group, config Config) (*Plane, er
 	if err := p.StartAPI(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.startControllers(ctx); err != nil {
-		return nil, err
-	}
 	return p, nil
 }
 
@@ -86,22 +83,20 @@ func (p *Plane) Kubeconfig(component string) string {
 	return filepath.Join(p.config.Dir, component+".kubeconfig")
 }
 
-// StartAPI starts the API server and returns when it is ready. It does nothing if it runs already. Controllers and scheduler that were
-// without it are started again, as they are on a real control plane: there they end when they cannot renew their Leases. Those
-// that went on would see an old state for a minute, and in it a node that has not been heard of.
+// StartAPI starts the API server, controllers and scheduler, and returns when they work. It does nothing if they run already. Those
+// that were without an API server are started again, as they are on a real control plane: there they end when they cannot renew
+// their Leases. Those that went on would see an old state for a minute, and in it a node that has not been heard of.
 func (p *Plane) StartAPI(ctx context.Context) error {
 	p.api.Lock()
 	defer p.api.Unlock()
-	if p.group.Running(apiServer) {
-		return p.awaitAPI(ctx)
+	if !p.group.Running(apiServer) {
+		p.group.Stop(scheduler)
+		p.group.Stop(controllerManager)
+		if err := p.run(apiServer, p.apiServerArgs()...); err != nil {
+			return err
+		}
 	}
-	withControllers := p.group.Running(controllerManager)
-	p.group.Stop(scheduler)
-	p.group.Stop(controllerManager)
-	if err := p.run(apiServer, p.apiServerArgs()...); err != nil {
-		return err
-	}
-	if err := p.awaitAPI(ctx); err != nil || !withControllers {
+	if err := p.awaitAPI(ctx); err != nil || p.group.Running(controllerManager) {
 		return err
 	}
 	return p.startControllers(ctx)
