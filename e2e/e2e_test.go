@@ -32,6 +32,7 @@ func TestSluice(t *testing.T) {
 		{"a function that never gets ready is answered 503, and says why", long, s.neverReady},
 		{"a missing image is said", short, s.missingImage},
 		{"a quota is said, and the function starts when there is room", short, s.exceededQuota},
+		{"the conformance suite of the scaler's cluster passes", long, s.conformance},
 		{"a sync call whose pod is killed is answered 502", short, s.syncCallOfKilledPod},
 		{"an async call whose pod is killed is tried again at another pod", short, s.asyncCallOfKilledPod},
 		{"a pod that somebody deletes gets no new call, and its calls end", short, s.deletedPod},

@@ -45,9 +45,16 @@ type namespace struct {
 	logs       *logs
 }
 
+// newNamespace is one of the control plane, whose kubelet is played.
 func newNamespace(t testing.TB) *namespace {
 	t.Helper()
-	plane := startedPlane(t)
+	n := newNamespaceOf(t, startedPlane(t))
+	n.kubelet = runKubelet(n)
+	return n
+}
+
+func newNamespaceOf(t testing.TB, plane *controlPlane) *namespace {
+	t.Helper()
 	admin, release, err := plane.admin()
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +71,6 @@ func newNamespace(t testing.TB) *namespace {
 		return err == nil
 	})
 	n.allow()
-	n.kubelet = runKubelet(n)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the log of the clients:\n%s", n.logs.with())

@@ -33,6 +33,8 @@ type controlPlane struct {
 	err         error
 	beats       sync.WaitGroup
 	stop        context.CancelFunc
+	// access is the kubeconfig of a cluster that this test binary has not started; empty for its own.
+	access string
 }
 
 var (
@@ -122,7 +124,12 @@ func (p *controlPlane) command(t testing.TB, name string) {
 	}
 }
 
-func (p *controlPlane) kubeconfig() string { return filepath.Join(p.dir, "admin.kubeconfig") }
+func (p *controlPlane) kubeconfig() string {
+	if p.access != "" {
+		return p.access
+	}
+	return filepath.Join(p.dir, "admin.kubeconfig")
+}
 
 // admin is a client that may do everything; release closes its connections.
 func (p *controlPlane) admin() (client *kubernetes.Clientset, release func(), err error) {
