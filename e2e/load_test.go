@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -64,14 +62,6 @@ func (r result) failed() int {
 		}
 	}
 	return failed
-}
-
-// onlyWaited says whether each call without success was told that NATS did not answer in time. A server that syncs every call does so when the
-// disk of the machine stands still for seconds, which is no defect of Sluice: such calls were not accepted, and are counted in the figures.
-func (r result) onlyWaited() bool {
-	return !slices.ContainsFunc(r.Failures, func(f failure) bool {
-		return f.Status != http.StatusServiceUnavailable || !strings.Contains(f.Detail, "urn:sluice:problem:queue-unavailable")
-	})
 }
 
 func (r result) succeeded() int { return r.Statuses["200"] + r.Statuses["202"] }

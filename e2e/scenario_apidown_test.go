@@ -60,16 +60,16 @@ func (s *system) apiServerStopped(ctx context.Context, t *testing.T) {
 
 	sync, async := s.load.stop(ctx, t, "api-sync"), s.load.stop(ctx, t, "api-async")
 	t.Logf("sync: %v\nasync: %v\nto the sleeping one: %v", sync, async, queued)
-	if sync.failed() > 0 || !async.onlyWaited() || !queued.onlyWaited() {
-		t.Error("calls failed around the outage")
+	if failed := sync.failed() + async.failed() + queued.failed(); failed > 0 {
+		t.Errorf("%d calls failed around the outage; if NATS did not answer, look whether the disk stood still: the servers' logs say that requests took too long", failed)
 	}
 	s.samePods(ctx, t, awake, pods)
 	s.sameScalers(ctx, t, scalers)
 	s.awaitEmpty(ctx, t, awake.name)
 	records := s.kube.records(ctx, t, pods...)
 	again := compare(t, async.Accepted, records, -1)
-	s.figures.add("API server stopped for "+s.settings.apiDown.String(), "longest time without a sync answer %.0f ms, without a 202 %.0f ms, without a delivery %d ms; %d accepted, 0 lost, %d delivered again, %d refused",
-		sync.LongestGap.Millis, async.LongestGap.Millis, longestPause(records, stopped, back).Milliseconds(), len(async.Accepted), again, async.failed())
+	s.figures.add("API server stopped for "+s.settings.apiDown.String(), "longest time without a sync answer %.0f ms, without a 202 %.0f ms, without a delivery %d ms; %d accepted, 0 lost, %d delivered again",
+		sync.LongestGap.Millis, async.LongestGap.Millis, longestPause(records, stopped, back).Milliseconds(), len(async.Accepted), again)
 	s.kube.awaitZero(ctx, t, awake)
 }
 
