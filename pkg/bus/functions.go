@@ -218,10 +218,20 @@ func (w *functionsWatch) apply(entry jetstream.KeyValueEntry) {
 	w.reader.Apply(state)
 }
 
-// stopWatch ends a watch and its goroutine, which may be blocked by a value that nobody has read.
+// stopWatch ends a watch. It does not wait for Updates to be closed: a watch that is interrupted while it begins never closes it,
+// since the library asks to be told of the subscription's end only after that. What is taken out of Updates leaves room for the one
+// value that the subscription's goroutine may still be about to put there, so that it ends too.
 func stopWatch(watcher jetstream.KeyWatcher) {
 	_ = watcher.Stop() // fails only when its context or the connection has ended it already
-	for range watcher.Updates() {
+	for {
+		select {
+		case _, open := <-watcher.Updates():
+			if !open {
+				return
+			}
+		default:
+			return
+		}
 	}
 }
 

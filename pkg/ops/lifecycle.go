@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -134,6 +135,7 @@ func (l Lifecycle) stop(work, abandoned context.Context, stage *running) error {
 	if !stage.wait(work) {
 		l.Logger.Warn().Str("stage", stage.name).Msg("interrupting what still runs")
 		if !stage.wait(abandoned) {
+			l.Logger.Error().Str("stage", stage.name).Str("goroutines", stacks()).Msg("a stage is given up: it does not end")
 			return fmt.Errorf("%s: did not end within %s of being interrupted", stage.name, InterruptGrace)
 		}
 	}
@@ -141,6 +143,15 @@ func (l Lifecycle) stop(work, abandoned context.Context, stage *running) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", stage.name, stage.err)
+}
+
+// maxStacks bounds what is logged of the goroutines, in bytes.
+const maxStacks = 256 << 10
+
+// stacks are what all goroutines of the process are doing, for whoever finds out why a stage does not end.
+func stacks() string {
+	text := make([]byte, maxStacks)
+	return string(text[:runtime.Stack(text, true)])
 }
 
 // wait says whether the stage has ended, and waits for it as long as ctx lasts.

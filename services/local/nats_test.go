@@ -58,7 +58,7 @@ spec:
 	if _, err := ops.Parse(&flagged, args); err != nil {
 		t.Fatal(err)
 	}
-	l := New(flagged.Config, zerolog.Nop(), io.Discard)
+	l := New(flagged.Config, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), io.Discard)
 	take, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(take, context.Background()) }()
