@@ -63,12 +63,14 @@ var importTable = []rule{
 	{"pkg/bus/bustest", "pkg/bus", natsClient + natsServer},
 	{"pkg/ops", "", starting + prometheus + sync + "github.com/mattn/go-isatty"},
 
+	{"pkg/ops/opstest", "pkg/ops", "github.com/alecthomas/kong"},
+
 	{"services/gateway", "pkg/function pkg/job pkg/upstream pkg/bus pkg/ops", serving + "github.com/labstack/echo/v4"},
 	{"services/dispatcher", "pkg/function pkg/upstream pkg/bus pkg/ops", serving},
-	{"services/scaler", decides, serving},
+	{"services/scaler", decides, serving + "github.com/prometheus/common"},
 	{"services/jobrunner", decides, serving},
 	{"services/scaler/scalertest", "services/scaler pkg/function", ""},
-	{"services/scaler/kube", "services/scaler pkg/function pkg/job", kubernetes + serving},
+	{"services/scaler/kube", "services/scaler pkg/function pkg/job pkg/ops", kubernetes + serving},
 	{"services/jobrunner/kube", "services/jobrunner pkg/function pkg/job", kubernetes + serving},
 	{"services/local", "pkg/** services/gateway services/dispatcher services/scaler services/jobrunner",
 		serving + manifests + natsServer + "github.com/gofrs/flock github.com/mattn/go-isatty golang.org/x/sys"},

@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"sluice-nats":       {},
 	"sluice-scaler": {
 		"here pods list,patch,watch",
+		"here services list,watch",
+		"here events create",
 		"here apps/deployments list,watch",
 		"here apps/deployments/scale get,update",
 		"here apps/replicasets list,watch",

@@ -21,6 +21,8 @@ var rules = map[string][]string{
 	"sluice-nats":       {},
 	"sluice-scaler": {
 		"pods list,watch,patch",
+		"services list,watch",
+		"events create",
 		"apps/deployments list,watch",
 		"apps/deployments/scale get,update",
 		"apps/replicasets list,watch",

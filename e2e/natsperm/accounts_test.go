@@ -61,6 +61,7 @@ func newSystem(t *testing.T, url string, replicas int) *system {
 		})
 	}
 	makeStream(jetstream.StreamConfig{Name: "sluice-calls", Subjects: []string{"sluice.call.*"}, Retention: jetstream.WorkQueuePolicy})
+	makeStream(jetstream.StreamConfig{Name: "sluice-events", Subjects: []string{"sluice.event.*"}, Retention: jetstream.WorkQueuePolicy})
 	makeStream(jetstream.StreamConfig{Name: "sluice-dead", Subjects: []string{"sluice.dead.*"}})
 	eventually(t, "the functions bucket is made", func() (made bool) {
 		var err error
@@ -101,7 +102,7 @@ func (s *system) value(t *testing.T, key string) string {
 	return ""
 }
 
-// Other people's services queue calls, exactly once each, and get the queue's own answers.
+// Other people's services queue calls and events, exactly once each, and get the queue's own answers.
 func TestClientQueuesCalls(t *testing.T) {
 	s := newSystem(t, single(t).ClientURL(), 1)
 	calls, err := s.gateway.Stream(t.Context(), "sluice-calls")
@@ -123,6 +124,9 @@ func TestClientQueuesCalls(t *testing.T) {
 		info, err := calls.Info(t.Context(), jetstream.WithSubjectFilter(">"))
 		return err == nil && info.State.Msgs == 2 && info.State.Subjects["sluice.call.f"] == 1 && info.State.Subjects["sluice.call.g"] == 1
 	})
+	if event, err := js.Publish(t.Context(), "sluice.event.e", nil); err != nil || event.Stream != "sluice-events" {
+		t.Error(event, err)
+	}
 	if _, err := js.Publish(t.Context(), "sluice.job.j", nil); !errors.Is(err, jetstream.ErrNoStreamResponse) {
 		t.Errorf("a job request without a stream for it: %v", err)
 	}
@@ -147,21 +151,23 @@ func TestClientReachesNothingByReplySubject(t *testing.T) {
 	}
 	client := s.as(t, "client")
 	for _, reply := range []string{
-		"$KV.sluice-functions.f", "$KV.sluice-attempts.f.1", "sluice.wake.f", "sluice.dead.f", "_INBOX.sluice.gateway.x",
+		"$KV.sluice-functions.f", "$KV.sluice-attempts.f.1", "$KV.sluice-inside.10.0.0.1", "sluice.wake.f", "sluice.dead.f", "_INBOX.sluice.gateway.x",
 		"$JS.API.STREAM.PURGE.sluice-calls", "$JS.API.STREAM.DELETE.sluice-calls",
 	} {
-		if err := client.Conn().PublishRequest("sluice.call.f", reply, []byte("x")); err != nil {
-			t.Fatal(err)
+		for _, subject := range []string{"sluice.event.e", "sluice.call.f"} {
+			if err := client.Conn().PublishRequest(subject, reply, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	last, err := client.Publish(t.Context(), "sluice.call.f", nil)
-	if err != nil || last.Sequence != 8 {
+	if err != nil || last.Sequence != 9 {
 		t.Fatalf("the calls are not stored: %v %v", last, err)
 	}
 	if value := s.value(t, "f"); value != "state" {
 		t.Errorf("the state of f was overwritten with %q", value)
 	}
-	if got, err := s.gateway.Stream(t.Context(), "sluice-calls"); err != nil || got.CachedInfo().State.Msgs != 8 {
+	if got, err := s.gateway.Stream(t.Context(), "sluice-calls"); err != nil || got.CachedInfo().State.Msgs != 9 {
 		t.Errorf("the calls stream was changed: %v", err)
 	}
 	for _, sub := range []*nats.Subscription{heard, inbox} {

@@ -1,5 +1,7 @@
 package natsperm
 
+import "slices"
+
 // rights are the subjects, with the wildcards of NATS, that one user may use.
 type rights struct{ publish, subscribe []string }
 
@@ -10,23 +12,41 @@ func tableOf(p string) map[string]rights {
 		"$JS.API.CONSUMER.DELETE.KV_" + p + "-functions.*",
 		"$JS.FC.KV_" + p + "-functions.>",
 	}
+	inside := []string{
+		"$JS.API.CONSUMER.CREATE.KV_" + p + "-inside.*.$KV." + p + "-inside.>",
+		"$JS.API.CONSUMER.DELETE.KV_" + p + "-inside.*",
+		"$JS.FC.KV_" + p + "-inside.>",
+	}
 	return map[string]rights{
 		"gateway": {
-			publish: append([]string{
-				p + ".call.*", p + ".wake.*", p + ".activity",
-				"$JS.API.STREAM.INFO." + p + "-calls",
-				"$JS.API.STREAM.INFO.KV_" + p + "-functions",
-			}, functions...),
-			subscribe: []string{"_INBOX." + p + ".gateway.>", p + ".revision"},
+			publish: slices.Concat([]string{
+				p + ".call.*", p + ".event.*", p + ".callback.*", p + ".wake.*", p + ".activity",
+				"$KV." + p + "-attempts.*.*", "$KV." + p + "-keys.*",
+				"$O." + p + "-bodies.C.*", "$O." + p + "-bodies.M.*", "$JS.API.STREAM.PURGE.OBJ_" + p + "-bodies",
+				"$JS.API.STREAM.INFO." + p + "-calls", "$JS.API.DIRECT.GET." + p + "-calls",
+				"$JS.API.STREAM.INFO.KV_" + p + "-attempts", "$JS.API.DIRECT.GET.KV_" + p + "-attempts.$KV." + p + "-attempts.*.*",
+				"$JS.API.STREAM.INFO.KV_" + p + "-keys", "$JS.API.DIRECT.GET.KV_" + p + "-keys.$KV." + p + "-keys.*",
+				"$JS.API.STREAM.INFO.KV_" + p + "-functions", "$JS.API.STREAM.INFO.KV_" + p + "-inside",
+			}, functions, inside),
+			subscribe: []string{"_INBOX." + p + ".gateway.>", p + ".result.*.*", p + ".revision", p + ".inside-revision"},
 		},
 		"dispatcher": {
 			publish: append([]string{
-				p + ".dead.*", p + ".wake.*", p + ".activity",
-				"$KV." + p + "-attempts.*.*",
+				p + ".call.*", p + ".dead.*", p + ".result.*.*", p + ".wake.*", p + ".activity",
+				"$KV." + p + "-attempts.*.*", "$O." + p + "-bodies.M.*",
 				"$JS.API.INFO",
 				"$JS.API.STREAM.CREATE." + p + "-calls", "$JS.API.STREAM.UPDATE." + p + "-calls", "$JS.API.STREAM.INFO." + p + "-calls",
 				"$JS.API.STREAM.CREATE." + p + "-dead", "$JS.API.STREAM.UPDATE." + p + "-dead",
+				"$JS.API.STREAM.CREATE." + p + "-events", "$JS.API.STREAM.UPDATE." + p + "-events",
 				"$JS.API.STREAM.CREATE.KV_" + p + "-attempts", "$JS.API.STREAM.UPDATE.KV_" + p + "-attempts",
+				"$JS.API.STREAM.CREATE.KV_" + p + "-keys", "$JS.API.STREAM.UPDATE.KV_" + p + "-keys",
+				"$JS.API.STREAM.CREATE.OBJ_" + p + "-bodies", "$JS.API.STREAM.UPDATE.OBJ_" + p + "-bodies",
+				"$JS.API.STREAM.INFO.OBJ_" + p + "-bodies", "$JS.API.DIRECT.GET.OBJ_" + p + "-bodies", "$JS.API.STREAM.PURGE.OBJ_" + p + "-bodies",
+				"$JS.API.STREAM.MSG.GET.OBJ_" + p + "-bodies", "$JS.API.STREAM.MSG.GET." + p + "-calls", "$JS.API.STREAM.MSG.GET." + p + "-dead",
+				"$JS.API.CONSUMER.CREATE." + p + "-events.fanout." + p + ".event.*",
+				"$JS.API.CONSUMER.MSG.NEXT." + p + "-events.fanout",
+				"$JS.ACK." + p + "-events.>",
+				"$JS.API.DIRECT.GET.KV_" + p + "-attempts.$KV." + p + "-attempts.*.*",
 				"$JS.API.STREAM.INFO.KV_" + p + "-functions",
 				"$JS.API.CONSUMER.CREATE." + p + "-calls.*." + p + ".call.*",
 				"$JS.API.CONSUMER.INFO." + p + "-calls.*",
@@ -37,21 +57,22 @@ func tableOf(p string) map[string]rights {
 				"$JS.API.CONSUMER.DELETE.KV_" + p + "-attempts.*",
 				"$JS.FC.KV_" + p + "-attempts.>",
 			}, functions...),
-			subscribe: []string{"_INBOX." + p + ".dispatcher.>", p + ".call.*", p + ".revision"},
+			subscribe: []string{"_INBOX." + p + ".dispatcher.>", p + ".call.*", p + ".callback.*", p + ".revision"},
 		},
 		"scaler": {
-			publish: append([]string{
-				p + ".revision",
-				"$KV." + p + "-functions.*",
+			publish: slices.Concat([]string{
+				p + ".revision", p + ".inside-revision",
+				"$KV." + p + "-functions.*", "$KV." + p + "-inside.>",
 				"$JS.API.INFO",
 				"$JS.API.STREAM.CREATE.KV_" + p + "-functions", "$JS.API.STREAM.UPDATE.KV_" + p + "-functions",
+				"$JS.API.STREAM.CREATE.KV_" + p + "-inside", "$JS.API.STREAM.UPDATE.KV_" + p + "-inside",
 				"$JS.API.STREAM.INFO." + p + "-calls",
 				"$JS.API.DIRECT.GET." + p + "-calls",
-			}, functions...),
-			subscribe: []string{"_INBOX." + p + ".scaler.>", p + ".wake.*", p + ".activity", p + ".revision"},
+			}, functions, inside),
+			subscribe: []string{"_INBOX." + p + ".scaler.>", p + ".wake.*", p + ".activity", p + ".revision", p + ".inside-revision"},
 		},
 		"client": {
-			publish:   []string{p + ".call.*", p + ".job.*"},
+			publish:   []string{p + ".call.*", p + ".event.*", p + ".job.*"},
 			subscribe: []string{"_INBOX." + p + ".client.>"},
 		},
 	}
@@ -59,8 +80,8 @@ func tableOf(p string) map[string]rights {
 
 // streams are those of an installation, of a later version of it, and of others.
 func streamsOf(p string) []string {
-	streams := []string{p, p + "-calls-2", "foreign", "OBJ_" + p + "-bodies"}
-	for _, name := range []string{"-calls", "-jobs", "-dead", "-later"} {
+	streams := []string{p, p + "-calls-2", "foreign", "OBJ_" + p + "-bodies", "OBJ_foreign"}
+	for _, name := range []string{"-calls", "-jobs", "-dead", "-later", "-events"} {
 		streams = append(streams, p+name)
 	}
 	for _, name := range bucketsOf(p) {
@@ -80,6 +101,14 @@ func bucketsOf(p string) []string {
 // publishedOf are subjects that somebody may publish to, and many that nobody may.
 func publishedOf(p string) []string {
 	subjects := []string{
+		p + ".event", p + ".event.e", p + ".event.e.f", p + ".callback.f", p + ".callback.f.g", p + ".callback", p + ".result", p + ".result.a", p + ".result.a.b",
+		p + ".result.a.b.c", p + ".inside-revision", p + ".inside-revision.x", "other.event.e", "other.result.a.b", "other.inside-revision",
+		"$O." + p + "-bodies.C.a", "$O." + p + "-bodies.C.a.b", "$O." + p + "-bodies.M.a", "$O." + p + "-bodies.M.a.b", "$O." + p + "-bodies.X.a", "$O.foreign.C.a",
+		"$O.foreign.M.a", "$KV." + p + "-inside.10.0.0.1", "$JS.API.CONSUMER.CREATE." + p + "-events.fanout." + p + ".event.*",
+		"$JS.API.CONSUMER.CREATE." + p + "-events.fanout." + p + ".event.e", "$JS.API.CONSUMER.CREATE." + p + "-events.fanout." + p + ".call.*",
+		"$JS.API.CONSUMER.CREATE." + p + "-events.fanout", "$JS.API.CONSUMER.CREATE." + p + "-events.other." + p + ".event.*",
+		"$JS.API.CONSUMER.MSG.NEXT." + p + "-events.fanout", "$JS.API.CONSUMER.DELETE." + p + "-events.fanout",
+		"$JS.API.DIRECT.GET.KV_" + p + "-attempts.$KV." + p + "-attempts.f.1", "$JS.API.DIRECT.GET.OBJ_" + p + "-bodies.$O." + p + "-bodies.M.a",
 		"foo", p, p + ".call", p + ".call.f", p + ".call.f.g", p + ".job.j", p + ".job.j.k", p + ".wake.f", p + ".wake.f.g", p + ".activity",
 		p + ".activity.x", p + ".revision", p + ".dead.f", p + ".dead.f.g", p + ".dispatchers", p + ".jobstate.x", p + ".joblog.x", p + ".other.f",
 		"other.call.f", "other.wake.f", "other.activity", "other.revision",
@@ -133,6 +162,8 @@ func subscribedOf(p string) []string {
 	subjects := []string{
 		">", "*", "*.>", "*.*", "*.*.*", p + ".>", p + ".*", p + ".*.*", p + ".call.>", p + ".call.f.*", p + ".*.f", "*.call.f", p + ".wake.>",
 		p + ".dead.*", p + ".dead.f", p + ".job.*", p + ".job.j", p + ".call.*", p + ".call.f", p + ".wake.*", p + ".wake.f", p + ".activity",
+		p + ".event.*", p + ".event.e", p + ".event.>", p + ".callback.*", p + ".callback.f", p + ".callback.>", p + ".result.*.*", p + ".result.a.*", p + ".result.a.b",
+		p + ".result.>", p + ".result.*", p + ".result.a.>", p + ".inside-revision", p + ".*-revision", "$O." + p + "-bodies.>", "$KV." + p + "-inside.>", "$KV." + p + "-keys.*",
 		p + ".revision", p + ".dispatchers", p + ".jobstate.>", p + ".joblog.>", "other.call.f", "other.>", "foo",
 		"$JS.>", "$JS.API.>", "$JS.API.STREAM.INFO." + p + "-calls", "$JS.ACK.>", "$JS.ACK." + p + "-calls.>", "$JS.FC.>", "$JS.EVENT.>",
 		"$JS.EVENT.ADVISORY.>", "$KV.>", "$KV." + p + "-functions.>", "$KV." + p + "-functions.f", "$KV." + p + "-attempts.>", "$O.>", "$MQTT.>",

@@ -6,11 +6,22 @@ import (
 
 	"github.com/sluicefaas/sluice/pkg/autoscale"
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/schedule"
 	"pgregory.net/rapid"
 )
 
 func drawFunction(t *rapid.T) function.Function {
 	f := spec(rapid.IntRange(0, 5).Draw(t, "least"), rapid.IntRange(0, 5).Draw(t, "atStart"))
+	if rapid.IntRange(0, 2).Draw(t, "scheduled") == 0 {
+		f.Schedule = &schedule.Schedule{TimeZoneID: "Europe/Paris"}
+		for _, clock := range rapid.SliceOfN(rapid.IntRange(2*60+30, 3*60+30), 0, 3).Draw(t, "wake up") {
+			f.Schedule.WakeUp = append(f.Schedule.WakeUp, schedule.Clock(clock))
+		}
+		for _, clock := range rapid.SliceOfN(rapid.IntRange(0, 24*60-1), 0, 3).Draw(t, "timeouts") {
+			f.Schedule.ScaleDownTimeout = append(f.Schedule.ScaleDownTimeout, schedule.Timeout{Time: schedule.Clock(clock), Value: clock})
+		}
+	}
+	f.WakeWithAny = rapid.Bool().Draw(t, "wake with any")
 	f.TimeoutSecondBeforeSetReplicasMin = rapid.SampledFrom([]int{0, 1, 30, 300}).Draw(t, "timeout")
 	return f
 }
@@ -25,7 +36,19 @@ func drawSignals(t *rapid.T) autoscale.Signals {
 		Since:        drawTime(t, "since"),
 		Fixed:        rapid.IntRange(0, 9).Draw(t, "fixed") == 0,
 		Blocked:      rapid.SampledFrom([]string{"", "", "a quota refuses more pods"}).Draw(t, "blocked"),
+		NeverCalled:  rapid.IntRange(0, 3).Draw(t, "never called") == 0,
+		Waits:        rapid.SliceOfN(rapid.Just("b (unknown)"), 0, 2).Draw(t, "waits"),
+		Dependents:   drawOthers(t, "dependents"),
+		Any:          drawOthers(t, "any"),
 	}
+}
+
+func drawOthers(t *rapid.T, label string) autoscale.Others {
+	if rapid.Bool().Draw(t, label+" are none") {
+		return autoscale.Others{}
+	}
+	waiting := rapid.Bool().Draw(t, label+" wait")
+	return autoscale.Others{InUse: waiting || rapid.Bool().Draw(t, label+" in use"), Waiting: waiting, LastActivity: drawTime(t, label)}
 }
 
 func drawTime(t *rapid.T, label string) time.Time {
@@ -43,11 +66,24 @@ type fataler interface {
 	Fatalf(format string, args ...any)
 }
 
+// isActive says in another way than the package what activity is.
+func isActive(f function.Function, s autoscale.Signals) bool {
+	timeout, wakeUp := f.IdleTimeout(), time.Time{}
+	if f.Schedule != nil {
+		if inForce, ok := f.Schedule.IdleTimeout(now); ok {
+			timeout = inForce
+		}
+		wakeUp, _ = f.Schedule.LatestWakeUp(now)
+	}
+	recent := func(at time.Time) bool { return !at.IsZero() && now.Sub(at) <= timeout }
+	return s.InFlight > 0 || s.DepthKnown && s.Depth > 0 || recent(s.LastActivity) || recent(wakeUp) || s.Dependents.InUse || recent(s.Dependents.LastActivity) ||
+		f.WakeWithAny && (s.Any.InUse || recent(s.Any.LastActivity)) || s.NeverCalled && recent(s.Since)
+}
+
 // requireRules states what holds for every function and all signals.
 func requireRules(t fataler, f function.Function, s autoscale.Signals) {
 	d := autoscale.Decide(now, f, s)
-	inUse := s.InFlight > 0 || s.DepthKnown && s.Depth > 0
-	called := inUse || !s.LastActivity.IsZero() && now.Sub(s.LastActivity) <= f.IdleTimeout()
+	called := isActive(f, s)
 	switch {
 	case d.Replicas < 0 || d.Reason == "":
 		t.Fatalf("negative or without a reason: %+v", d)
@@ -61,7 +97,9 @@ func requireRules(t fataler, f function.Function, s autoscale.Signals) {
 		t.Fatalf("below ReplicasMin: %+v for %+v", d, s)
 	case s.Replicas <= 0 && f.ReplicasMin <= 0 && !called && d.Replicas > 0:
 		t.Fatalf("woken without activity: %+v for %+v", d, s)
-	case called && d.Replicas == 0:
+	case s.Replicas <= 0 && f.ReplicasMin <= 0 && len(s.Waits) > 0 && d.Replicas > 0:
+		t.Fatalf("started before what it depends on: %+v for %+v", d, s)
+	case called && d.Replicas == 0 && (s.Replicas > 0 || len(s.Waits) == 0):
 		t.Fatalf("asleep with activity: %+v for %+v", d, s)
 	case (called || !s.DepthKnown) && d.Replicas < s.Replicas:
 		t.Fatalf("lowered while called or unknown: %+v for %+v", d, s)

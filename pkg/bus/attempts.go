@@ -26,6 +26,16 @@ type Attempt struct {
 	Outcome string `json:"outcome"`
 	// Status is the last answer's status, 0 if there was none.
 	Status int `json:"status,omitempty"`
+	// Until is set while the function has taken the call over: the attempt with the number Tries (from 0) is open until then.
+	Until time.Time `json:"until,omitzero"`
+	// Endpoint is the address of the replica that has.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Callback is the word with which the function has ended it.
+	Callback string `json:"callback,omitempty"`
+	// Pending are the replicas that an event has still to reach, by name; nil before its first attempt.
+	Pending []string `json:"pending,omitempty"`
+	// Lost are those that it will not reach, each with the reason.
+	Lost []string `json:"lost,omitempty"`
 }
 
 // Attempts keeps the attempt records of all functions.

@@ -25,6 +25,10 @@ var (
 	ErrStorageFull = errors.New("the queue's storage is full")
 	// ErrTooLarge says that a message is above the limit of the server.
 	ErrTooLarge = errors.New("the message is too large")
+	// ErrKeyReused says that an idempotency key came with another call before.
+	ErrKeyReused = errors.New("the idempotency key belongs to another call")
+	// ErrBodyLost says that the body of a call is not in the object store any more.
+	ErrBodyLost = errors.New("the body of the call is gone")
 	// ErrUnavailable says that NATS did not answer in time; the operation may be repeated.
 	ErrUnavailable = errors.New("NATS is not available")
 )
@@ -66,9 +70,11 @@ type Settings struct {
 	// QueueLimit is how many calls of one function may be queued.
 	QueueLimit int64 `default:"100000" help:"Calls that may be queued for one function; more are answered with 429."`
 	// StorageLimit is in bytes; 0 leaves it to the server.
-	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together; 0 means as many as the server has."`
+	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together, of which 7/16 are for large bodies and 1/16 for events; 0 means as many as the server has."`
 	// PublishPatience bounds how long a publish is repeated while NATS does not answer.
 	PublishPatience time.Duration `default:"10s" help:"How long a call waits for the queue to accept it before its caller gets 503."`
+	// IdempotencyTTL is how long an idempotency key is remembered; 0 means 24 h.
+	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long an Idempotency-Key is remembered: for so long the same call with it is queued once."`
 	// AckWait is how long a delivered call may go without a sign of life before the server delivers it again; 0 means 30 s.
 	AckWait time.Duration `kong:"-"`
 }
@@ -82,14 +88,19 @@ func (c Config) check() error {
 		return fmt.Errorf("queue limit %d: it must be at least 1", c.Settings.QueueLimit)
 	case c.Settings.StorageLimit < 0:
 		return fmt.Errorf("storage limit %d: it must be a number of bytes, or 0 for no limit", c.Settings.StorageLimit)
+	case c.Settings.IdempotencyTTL < 0:
+		return fmt.Errorf("idempotency TTL %s: it must be a time such as 24h", c.Settings.IdempotencyTTL)
 	case strings.Trim(c.Service, prefixLetters) != "":
 		return fmt.Errorf("service %q: it must have letters, digits, - and _ only", c.Service)
 	}
 	return nil
 }
 
-// prefixLetters may be in the name of a stream and in a word of a subject alike.
-const prefixLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+const (
+	// prefixLetters may be in the name of a stream and in a word of a subject alike.
+	prefixLetters = wordLetters + "-_"
+	wordLetters   = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+)
 
 // attemptTimeout bounds one attempt to publish, within the patience.
 func (s Settings) attemptTimeout() time.Duration {
@@ -111,10 +122,14 @@ type Bus struct {
 	maxPayload atomic.Int64
 	// calls is the handle of the calls stream, nil until it is first used.
 	calls atomic.Pointer[jetstream.Stream]
+	// keys is the bucket of idempotency keys, nil until it is first used.
+	keys atomic.Pointer[jetstream.KeyValue]
 	// group is nil without GroupCommit.
 	group *group
 	// notices are of the connection.
 	notices notices
+	// results are those that AwaitResult waits for.
+	results results
 	// dialled is conn for the library's callbacks, which may come before Connect returns.
 	dialled atomic.Pointer[nats.Conn]
 
@@ -199,6 +214,7 @@ func (b *Bus) reconnectDelay(int) time.Duration {
 // Close flushes what was published, within a second, and closes the connection.
 func (b *Bus) Close() {
 	_ = b.conn.FlushTimeout(time.Second) // a server that is away has nothing to flush to
+	b.results.close()
 	b.conn.Close()
 	if b.group != nil {
 		b.group.close()
@@ -289,7 +305,7 @@ func retry(ctx context.Context, do func(context.Context) error) error {
 // permanent reports whether repeating an operation cannot help. Refusals for a full server and for an election have codes of
 // 500 and above. A name in use means that another service makes the same stream at this moment: the next attempt finds it.
 func permanent(err error) bool {
-	for _, final := range []error{ErrTooLarge, ErrQueueFull, ErrStorageFull, errTooOld, nats.ErrBadHeaderMsg} {
+	for _, final := range []error{ErrTooLarge, ErrQueueFull, ErrStorageFull, ErrNoOpenCall, ErrKeyReused, ErrBodyLost, errTooOld, nats.ErrBadHeaderMsg} {
 		if errors.Is(err, final) {
 			return true
 		}

@@ -22,20 +22,54 @@ const (
 
 // PublishCall queues a call and returns its id once the server has acknowledged it. While the server is away it repeats the
 // publish with the same Nats-Msg-Id for PublishPatience or until ctx ends, so a call is never stored twice. Errors
-// wrap ErrQueueFull, ErrStorageFull, ErrTooLarge or ErrUnavailable. It takes over the call's header.
+// wrap ErrQueueFull, ErrStorageFull, ErrTooLarge, ErrKeyReused, ErrUnavailable or the error of call.Reader. It takes over the call's header.
 func (b *Bus) PublishCall(ctx context.Context, call Call) (id string, err error) {
+	switch {
+	case call.IdempotencyKey != "":
+		id, err = b.publishKeyed(ctx, call)
+	case call.Reader != nil:
+		id, err = b.publishLarge(ctx, call)
+	default:
+		id, err = b.publishSmall(ctx, call)
+	}
+	if err != nil {
+		return "", fmt.Errorf("queue a call of %s: %w", call.Function, err)
+	}
+	return id, nil
+}
+
+// publishSmall queues a call that has its body with it.
+func (b *Bus) publishSmall(ctx context.Context, call Call) (id string, err error) {
 	msg := b.encode(call)
 	ack, err := b.publishCall(ctx, msg)
 	if err != nil {
 		b.group.refused(msg, err)
-		return "", fmt.Errorf("queue a call of %s: %w", call.Function, err)
+		return "", err
 	}
 	return b.callID(ack.Sequence), nil
 }
 
-func (b *Bus) publishCall(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+// checkHeader refuses a message whose header leaves no room for why it was given up.
+func checkHeader(msg *nats.Msg) error {
 	if size := msg.Size() - len(msg.Subject) - len(msg.Data); size > maxCallHeader {
-		return nil, fmt.Errorf("%w: its header has %d bytes, %d are allowed", ErrTooLarge, size, maxCallHeader)
+		return fmt.Errorf("%w: its header has %d bytes, %d are allowed", ErrTooLarge, size, maxCallHeader)
+	}
+	return nil
+}
+
+// publishAlone stores a message with that id, with the patience of PublishCall and never in a group.
+func (b *Bus) publishAlone(ctx context.Context, msg *nats.Msg, id string) (*jetstream.PubAck, error) {
+	if err := checkHeader(msg); err != nil {
+		return nil, err
+	}
+	ctx, cancel := b.patiently(ctx)
+	defer cancel()
+	return b.publish(ctx, msg, id)
+}
+
+func (b *Bus) publishCall(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	if err := checkHeader(msg); err != nil {
+		return nil, err
 	}
 	start, id := time.Now(), nuid.Next()
 	msg.Header[jetstream.MsgIDHeader] = []string{id}

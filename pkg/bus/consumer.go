@@ -39,22 +39,25 @@ func (b *Bus) ackWait() time.Duration {
 // ProgressInterval is how often a running call needs Delivery.InProgress.
 func (b *Bus) ProgressInterval() time.Duration { return b.ackWait() / 3 }
 
-// Consumer pulls the calls of one function through its durable pull consumer. It asks for exactly as many calls as it is told
+// Consumer pulls the calls of one function, or events, through a durable pull consumer. It asks for exactly as many as it is told
 // to, whenever it is told to, which none of the client library's consumer loops can do: they pull in batches of a fixed size.
 //
 // A Consumer belongs to one goroutine, but Open may run in another one. That goroutine reads Messages and gives each to Handle.
 type Consumer struct {
-	bus      *Bus
-	function string
-	messages chan *nats.Msg
-	sub      *nats.Subscription
-	inbox    string
-	dropped  int       // messages that sub had no room for
-	retired  []retired // subscriptions from before a Reset
-	pulls    []pull    // those that are open, the oldest first
-	last     uint64    // number of the newest pull
-	asked    int       // sum of pulls
-	heard    time.Time
+	bus *Bus
+	// of is what it pulls, in words, and stream where from.
+	of, stream string
+	config     jetstream.ConsumerConfig
+	messages   chan *nats.Msg
+
+	sub     *nats.Subscription
+	inbox   string
+	dropped int       // messages that sub had no room for
+	retired []retired // subscriptions from before a Reset
+	pulls   []pull    // those that are open, the oldest first
+	last    uint64    // number of the newest pull
+	asked   int       // sum of pulls
+	heard   time.Time
 }
 
 // pull is one open pull request. The server serves open pulls in turn and a delivery does not say to which it belongs, so deliveries
@@ -74,8 +77,19 @@ type retired struct {
 
 // NewConsumer returns a Consumer of the function's calls that never has more than most of them asked for.
 func (b *Bus) NewConsumer(function string, most int) *Consumer {
+	return b.newConsumer("calls of "+function, b.CallsStream(), most, jetstream.ConsumerConfig{
+		Durable:           CallsConsumer(function),
+		FilterSubject:     b.CallSubject(function),
+		AckWait:           b.ackWait(),
+		MaxAckPending:     maxAckPending,
+		InactiveThreshold: inactiveThreshold,
+	})
+}
+
+func (b *Bus) newConsumer(of, stream string, most int, config jetstream.ConsumerConfig) *Consumer {
 	const statuses = 256 // heartbeats and ends of pulls that may arrive beside the calls
-	return &Consumer{bus: b, function: function, messages: make(chan *nats.Msg, most+statuses)}
+	config.AckPolicy, config.MaxDeliver, config.MaxWaiting = jetstream.AckExplicitPolicy, -1, maxWaitingPulls
+	return &Consumer{bus: b, of: of, stream: stream, config: config, messages: make(chan *nats.Msg, most+statuses)}
 }
 
 // Open makes the durable consumer if it is not there and subscribes to what pulls bring. It is called again whenever Handle or
@@ -84,11 +98,11 @@ func (c *Consumer) Open(ctx context.Context) error {
 	err := retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
-		_, err := c.bus.js.CreateOrUpdateConsumer(ctx, c.bus.CallsStream(), c.config())
+		_, err := c.bus.js.CreateOrUpdateConsumer(ctx, c.stream, c.config)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("make the consumer of %s: %w", c.function, err)
+		return fmt.Errorf("make the consumer of %s: %w", c.of, err)
 	}
 	return nil
 }
@@ -97,23 +111,10 @@ func (c *Consumer) Open(ctx context.Context) error {
 func (c *Consumer) Redeliver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := c.bus.js.ResetConsumer(ctx, c.bus.CallsStream(), CallsConsumer(c.function)); err != nil {
-		return fmt.Errorf("reset the consumer of %s: %w", c.function, err)
+	if _, err := c.bus.js.ResetConsumer(ctx, c.stream, c.config.Durable); err != nil {
+		return fmt.Errorf("reset the consumer of %s: %w", c.of, err)
 	}
 	return nil
-}
-
-func (c *Consumer) config() jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:           CallsConsumer(c.function),
-		FilterSubject:     c.bus.CallSubject(c.function),
-		AckPolicy:         jetstream.AckExplicitPolicy,
-		AckWait:           c.bus.ackWait(),
-		MaxDeliver:        -1,
-		MaxAckPending:     maxAckPending,
-		MaxWaiting:        maxWaitingPulls,
-		InactiveThreshold: inactiveThreshold,
-	}
 }
 
 // Reset forgets the pulls that are open, after Open has succeeded, and subscribes anew: what a forgotten pull still brings is
@@ -122,7 +123,7 @@ func (c *Consumer) Reset() error {
 	inbox := c.bus.conn.NewInbox()
 	sub, err := c.bus.conn.ChanSubscribe(inbox+".*", c.messages)
 	if err != nil {
-		return fmt.Errorf("subscribe to the calls of %s: %w", c.function, err)
+		return fmt.Errorf("subscribe to the %s: %w", c.of, err)
 	}
 	now := time.Now()
 	if c.sub != nil {
@@ -183,8 +184,8 @@ func (c *Consumer) pull(count int, expiry time.Duration) error {
 		c.heard = now
 	}
 	reply := c.inbox + "." + strconv.FormatUint(c.last+1, 10)
-	if err := c.bus.conn.PublishRequest(c.bus.pullSubject(c.function), reply, request); err != nil {
-		return fmt.Errorf("pull calls of %s: %w", c.function, err)
+	if err := c.bus.conn.PublishRequest(pullSubject(c.stream, c.config.Durable), reply, request); err != nil {
+		return fmt.Errorf("pull %s: %w", c.of, err)
 	}
 	c.last++
 	c.pulls = append(c.pulls, pull{c.last, count, now.Add(expiry + silence)})

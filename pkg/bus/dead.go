@@ -42,6 +42,11 @@ func (b *Bus) Bury(ctx context.Context, d *Delivery, death Death) (sequence uint
 	if err != nil {
 		return 0, fmt.Errorf("store the dead letter of call %s: %w", d.ID, err)
 	}
+	if d.Stored() {
+		if err := d.keepBody(ctx, ack.Sequence); err != nil {
+			return 0, fmt.Errorf("keep the body of call %s for its dead letter: %w", d.ID, err)
+		}
+	}
 	return ack.Sequence, nil
 }
 
@@ -51,7 +56,7 @@ func deadHeader(d *Delivery, death Death) nats.Header {
 	header := nats.Header{}
 	maps.Copy(header, d.message.Header)
 	maps.DeleteFunc(header, func(name string, _ []string) bool {
-		return hasPrefixFold(name, "Nats-") || hasPrefixFold(name, "Sluice-Dead-") || !sendable(name)
+		return hasPrefixFold(name, "Nats-") || hasPrefixFold(name, "Sluice-Dead-") || strings.EqualFold(name, HeaderResultTo) || !sendable(name)
 	})
 	if headerSize(header) > maxCallHeader {
 		clear(header)

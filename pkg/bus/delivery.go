@@ -58,8 +58,8 @@ func newDelivery(bus *Bus, msg *nats.Msg) (*Delivery, error) {
 // Replace makes the ack handle of a later delivery of the same call the one that counts.
 func (d *Delivery) Replace(later *Delivery) { d.handle.Store(later.handle.Load()) }
 
-// Done takes the call out of the queue for good. It returns when the server has confirmed that, repeating with
-// the newest handle until ctx ends.
+// Done takes the call out of the queue for good, and its body out of the object store unless a dead letter needs it. It returns when the
+// server has confirmed that the call is out, repeating with the newest handle until ctx ends.
 func (d *Delivery) Done(ctx context.Context) error {
 	err := retry(ctx, func(context.Context) error {
 		_, err := d.bus.conn.Request(*d.handle.Load(), []byte("+ACK"), ackTimeout) // cheaper than with a context of its own
@@ -67,6 +67,9 @@ func (d *Delivery) Done(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("acknowledge call %s: %w", d.ID, err)
+	}
+	if d.Stored() {
+		d.dropBody(ctx)
 	}
 	return nil
 }
@@ -130,7 +133,7 @@ func (c *Consumer) collect(ctx context.Context) (deliveries []*Delivery, err err
 	if len(deliveries) > 0 || err == nil {
 		return deliveries, nil
 	}
-	return nil, fmt.Errorf("fetch calls of %s: %w", c.function, err)
+	return nil, fmt.Errorf("fetch %s: %w", c.of, err)
 }
 
 // Pending returns how many calls of the function wait at its consumer without having been delivered; 0 if it has none.

@@ -45,7 +45,7 @@ func TestStaleWatchNoticesByTheAnnouncedRevision(t *testing.T) {
 	put(t, functions, "removed", 1)
 	last := put(t, functions, "a", 1)
 	eventually(t, "the state is told", r.has(last, map[string]int{"a": 1, "removed": 1}))
-	cutWatches(t, b)
+	cutWatches(t, b, b.FunctionsBucket())
 	if err := functions.Delete(within(t, patience), "removed"); err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +69,11 @@ func TestStaleWatchNoticesByTheAnnouncedRevision(t *testing.T) {
 	}
 }
 
-// cutWatches deletes the consumers behind all watches of the functions on the server.
-func cutWatches(t *testing.T, b *Bus) {
+// cutWatches deletes the consumers behind all watches of the bucket on the server.
+func cutWatches(t *testing.T, b *Bus, bucket string) {
 	t.Helper()
 	ctx := within(t, patience)
-	stream, err := b.js.Stream(ctx, "KV_"+b.FunctionsBucket())
+	stream, err := b.js.Stream(ctx, "KV_"+bucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func cutWatches(t *testing.T, b *Bus) {
 
 // A reader that is behind for a moment only does not watch anew.
 func TestAnnouncedRevisionsOfTheNearFutureAreNoAlarm(t *testing.T) {
-	w := &functionsWatch{applied: 5}
+	w := &follower{revision: 5}
 	now := time.Now()
 	for _, step := range []struct {
 		announced uint64

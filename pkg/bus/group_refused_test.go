@@ -61,7 +61,7 @@ func TestLargeCallsAreNotGrouped(t *testing.T) {
 
 func TestFullStorageRefusesOnlyWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
-	b := connect(t, bustest.Start(t, syncAlways), groupCommit, func(c *Config) { c.Settings.StorageLimit = 128 << 10 })
+	b := connect(t, bustest.Start(t, syncAlways), groupCommit, func(c *Config) { c.Settings.StorageLimit = 256 << 10 })
 	calls := numbered(40, "a", "b")
 	for i := range calls {
 		calls[i].Body = make([]byte, 10<<10)

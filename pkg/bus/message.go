@@ -3,9 +3,11 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +26,20 @@ type Call struct {
 	Query  string
 	Header http.Header
 	Body   []byte
+	// Reader, if set, has the body in place of Body: it is put into the object store. Size is its length in bytes, -1 for unknown.
+	// PublishCall alone reads it.
+	Reader io.Reader
+	Size   int64
+	// IdempotencyKey makes PublishCall queue a call once: the same call with the same key gets the id of the first one, another call with it
+	// ErrKeyReused. It is not in the message.
+	IdempotencyKey string
+	// ResultTo is a token of AwaitResult, or empty.
+	ResultTo string
+	// Event is the name of the event that the function gets by this call, on every ready replica; empty for an ordinary call.
+	Event string
+
+	// stored is where the body is, if it is in the object store.
+	stored storedBody
 }
 
 // encode turns a call into a message. No header of the caller keeps a name that NATS or Sluice would act on.
@@ -41,6 +57,16 @@ func (n Names) encode(call Call) *nats.Msg {
 	}
 	if call.Query != "" {
 		header[HeaderQuery] = []string{call.Query}
+	}
+	if validResultToken(call.ResultTo) {
+		header[HeaderResultTo] = []string{call.ResultTo}
+	}
+	if call.Event != "" {
+		header[HeaderEvent] = []string{call.Event}
+	}
+	if call.stored.name != "" {
+		header[HeaderBody] = []string{call.stored.name}
+		header[HeaderBodySize] = []string{strconv.FormatInt(call.stored.size, 10)}
 	}
 	return &nats.Msg{Subject: n.CallSubject(call.Function), Header: header, Data: call.Body}
 }
@@ -68,7 +94,11 @@ func (n Names) decode(msg *nats.Msg) (Call, error) {
 	if !ok {
 		return Call{}, fmt.Errorf("%w: subject %q is no call subject", ErrBadMessage, msg.Subject)
 	}
-	call := Call{Function: function, Method: http.MethodPost, Path: "/", Header: http.Header{}, Body: msg.Data}
+	return decodeHeader(msg, Call{Function: function, Method: http.MethodPost, Path: "/", Header: http.Header{}, Body: msg.Data})
+}
+
+// decodeHeader adds what the header of the message says to the call.
+func decodeHeader(msg *nats.Msg, call Call) (Call, error) {
 	if brokenHeader(msg) {
 		return call, fmt.Errorf("%w: its header block cannot be read", ErrBadMessage)
 	}
@@ -77,25 +107,20 @@ func (n Names) decode(msg *nats.Msg) (Call, error) {
 			return call, err
 		}
 	}
-	return call, nil
+	if call.stored.name != "" {
+		call.Body = nil
+	}
+	return call, check(call.stored.complete(), HeaderBody, call.stored.name, "the name of a stored body, with its size in "+HeaderBodySize)
 }
 
 // take adds one header of the message to the call.
 func (c *Call) take(name string, values []string) error {
 	canonical := textproto.CanonicalMIMEHeaderKey(name)
-	switch {
-	case canonical == HeaderMethod:
-		c.Method = first(values)
-		return check(validToken(c.Method), HeaderMethod, c.Method, "an HTTP method")
-	case canonical == HeaderPath:
-		c.Path = first(values)
-		return check(validPath(c.Path), HeaderPath, c.Path, "a path that starts with /, escaped")
-	case canonical == HeaderQuery:
-		c.Query = first(values)
-		return check(inRequestLine(c.Query), HeaderQuery, c.Query, "an escaped query")
-	case hasPrefixFold(name, HeaderEscape+"Nats-"):
-		canonical = textproto.CanonicalMIMEHeaderKey(name[len(HeaderEscape):])
-	case hasPrefixFold(name, "Nats-"), hasPrefixFold(name, "Sluice-"):
+	if known, err := c.takeOwn(canonical, first(values)); known {
+		return err
+	}
+	canonical, ok := unescape(name)
+	if !ok {
 		return nil
 	}
 	if err := check(validToken(canonical), "header name", canonical, "an HTTP token (RFC 9110 §5.1)"); err != nil {
@@ -108,6 +133,50 @@ func (c *Call) take(name string, values []string) error {
 	}
 	c.Header[canonical] = append(c.Header[canonical], values...)
 	return nil
+}
+
+// takeOwn takes a header of ours; known is false for any other.
+func (c *Call) takeOwn(canonical, value string) (known bool, err error) {
+	switch canonical {
+	case HeaderMethod:
+		c.Method = value
+		return true, check(validToken(value), canonical, value, "an HTTP method")
+	case HeaderPath:
+		c.Path = value
+		return true, check(validPath(value), canonical, value, "a path that starts with /, escaped")
+	case HeaderQuery:
+		c.Query = value
+		return true, check(inRequestLine(value), canonical, value, "an escaped query")
+	case HeaderBody:
+		c.stored.name = value
+		return true, check(validWord(value), canonical, value, "the name of a stored body")
+	case HeaderBodySize:
+		c.stored.size, err = strconv.ParseInt(value, 10, 64)
+		c.stored.sized = err == nil && c.stored.size >= 0
+		return true, check(c.stored.sized, canonical, value, "a number of bytes")
+	case HeaderResultTo:
+		if validResultToken(value) { // else nobody waits with it
+			c.ResultTo = value
+		}
+		return true, nil
+	case HeaderEvent:
+		if ValidEventName(value) == nil {
+			c.Event = value
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// unescape is the name that a header of a message had before escape; ok is false for one that is ours or the server's.
+func unescape(name string) (canonical string, ok bool) {
+	switch {
+	case hasPrefixFold(name, HeaderEscape+"Nats-"):
+		return textproto.CanonicalMIMEHeaderKey(name[len(HeaderEscape):]), true
+	case hasPrefixFold(name, "Nats-"), hasPrefixFold(name, "Sluice-"):
+		return "", false
+	}
+	return textproto.CanonicalMIMEHeaderKey(name), true
 }
 
 // brokenHeader reports whether the message came with a header block that the client library could not parse: it drops

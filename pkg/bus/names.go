@@ -2,6 +2,7 @@ package bus
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 
@@ -40,9 +41,9 @@ func CallsConsumer(name string) string {
 	return "_" + hex.EncodeToString(sum[:16])
 }
 
-// pullSubject is where the function's durable consumer takes pull requests (NATS ADR-13).
-func (n Names) pullSubject(function string) string {
-	return "$JS.API.CONSUMER.MSG.NEXT." + n.CallsStream() + "." + CallsConsumer(function)
+// pullSubject is where a durable consumer takes pull requests (NATS ADR-13).
+func pullSubject(stream, consumer string) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer
 }
 
 // DeadSubject is where calls of the function go that were given up.
@@ -59,6 +60,50 @@ func (n Names) FunctionsBucket() string { return n.Prefix + "-functions" }
 
 // AttemptsBucket has one key for each call that waits for a further attempt.
 func (n Names) AttemptsBucket() string { return n.Prefix + "-attempts" }
+
+// InsideBucket has one key for each address whose callers count as inside.
+func (n Names) InsideBucket() string { return n.Prefix + "-inside" }
+
+// KeysBucket has one key for each idempotency key of a function.
+func (n Names) KeysBucket() string { return n.Prefix + "-keys" }
+
+// BodiesBucket is the object store of bodies that are too large for a message.
+func (n Names) BodiesBucket() string { return n.Prefix + "-bodies" }
+
+// bodiesStream is the stream behind the object store (NATS ADR-20).
+func (n Names) bodiesStream() string { return "OBJ_" + n.BodiesBucket() }
+
+// bodyChunks is where the parts of one body are, in their order.
+func (n Names) bodyChunks(name string) string { return "$O." + n.BodiesBucket() + ".C." + name }
+
+// bodyMeta is where it is said what one body is.
+func (n Names) bodyMeta(name string) string {
+	return "$O." + n.BodiesBucket() + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
+}
+
+// EventSubject is where events of the name are published, by anyone.
+func (n Names) EventSubject(name string) string { return n.Prefix + ".event." + name }
+
+// AllEvents matches the subjects of all events.
+func (n Names) AllEvents() string { return n.Prefix + ".event.*" }
+
+// EventsStream keeps events until they are queued for each function that gets them.
+func (n Names) EventsStream() string { return n.Prefix + "-events" }
+
+// EventsConsumer is the durable consumer of events, which all dispatchers share.
+const EventsConsumer = "fanout"
+
+// CallbackSubject tells the function's dispatcher that the function has ended a call that it had taken over.
+func (n Names) CallbackSubject(function string) string { return n.Prefix + ".callback." + function }
+
+// AllCallbacks matches the callback subjects of all functions.
+func (n Names) AllCallbacks() string { return n.Prefix + ".callback.*" }
+
+// ResultSubject brings the result of one call to whoever waits for it with the token.
+func (n Names) ResultSubject(token string) string { return n.Prefix + ".result." + token }
+
+// InsideRevisionSubject carries the newest revision of the inside bucket, as RevisionSubject does for the functions.
+func (n Names) InsideRevisionSubject() string { return n.Prefix + ".inside-revision" }
 
 // WakeSubject asks the scaler to start the function.
 func (n Names) WakeSubject(function string) string { return n.Prefix + ".wake." + function }
@@ -83,6 +128,25 @@ const (
 	// HeaderEscape is put before the name of a caller's header that NATS would act on (Nats-Rollup and the like); it is
 	// taken off again before the function sees it.
 	HeaderEscape = "Sluice-Header-"
+	// HeaderEvent is the name of the event that the call brings, if it does.
+	HeaderEvent = "Sluice-Event"
+	// HeaderResultTo is the token of whoever waits for the call's result, if anybody does.
+	HeaderResultTo = "Sluice-Result-To"
+	// HeaderBody is the name of the call's body in the object store, if it is there, and HeaderBodySize its length.
+	HeaderBody     = "Sluice-Body"
+	HeaderBodySize = "Sluice-Body-Size"
+)
+
+// HeaderEventPublic is "true" on an event whose publisher is outside.
+const HeaderEventPublic = "Sluice-Event-Public"
+
+// Headers of a result, beside those of the answer.
+const (
+	HeaderResultID        = "Sluice-Result-Id"
+	HeaderResultStatus    = "Sluice-Result-Status"
+	HeaderResultTruncated = "Sluice-Result-Truncated"
+	HeaderResultReason    = "Sluice-Result-Reason"
+	HeaderResultDetail    = "Sluice-Result-Detail"
 )
 
 // Headers of a dead letter, beside those of the call.

@@ -19,6 +19,20 @@ func (s Settings) duplicateWindow() time.Duration {
 
 const leastDuplicateWindow = time.Second
 
+// shares are the most bytes of each stream that holds what was accepted, -1 for no limit.
+type shares struct{ calls, bodies, events int64 }
+
+// storage shares out the storage limit: the server keeps the room of a stream with a limit free for it, so they must not be more
+// together.
+func (s Settings) storage() shares {
+	limit := s.StorageLimit
+	if limit == 0 {
+		return shares{-1, -1, -1}
+	}
+	bodies, events := max(1, limit*7/16), max(1, limit/16)
+	return shares{max(1, limit-bodies-events), bodies, events}
+}
+
 // maxConsumers replaces the server's default limit of 1,000 consumers a stream: one a function that is awake.
 const maxConsumers = 100_000
 
@@ -88,7 +102,7 @@ func (b *Bus) callsConfig() jetstream.StreamConfig {
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
 		MaxMsgsPerSubject:    b.config.Settings.QueueLimit,
-		MaxBytes:             orUnlimited(b.config.Settings.StorageLimit),
+		MaxBytes:             b.config.Settings.storage().calls,
 		MaxMsgSize:           int32(min(b.maxCallSize(), 1<<31-1)),
 		MaxConsumers:         maxConsumers,
 		Duplicates:           b.config.Settings.duplicateWindow(),
@@ -136,11 +150,17 @@ func (b *Bus) awaitBucket(ctx context.Context, name string) (kv jetstream.KeyVal
 	return kv, err
 }
 
+// tellAfter is how long a service waits in silence for what another one makes: where all start together, one is always first.
+const tellAfter = time.Second
+
 // ensure makes or finds something on the server, waiting for it until ctx ends.
 func (b *Bus) ensure(ctx context.Context, what string, get func(context.Context) error) error {
+	start := time.Now()
 	err := retry(ctx, func(ctx context.Context) error {
 		err := b.tryEnsure(ctx, get)
-		b.notices.tell("the "+what+" is not there yet", err)
+		if time.Since(start) > tellAfter {
+			b.notices.tell("the "+what+" is not there yet", err)
+		}
 		return err
 	})
 	if err != nil {
@@ -177,11 +197,4 @@ func (b *Bus) supported() error {
 		return fmt.Errorf("%w: it is %s, Sluice needs %d.%d or newer", errTooOld, version, oldestMajor, oldestMinor)
 	}
 	return nil
-}
-
-func orUnlimited(limit int64) int64 {
-	if limit == 0 {
-		return -1
-	}
-	return limit
 }

@@ -52,7 +52,7 @@ func TestCallsStreamIsAsDesigned(t *testing.T) {
 	}
 	c := stream.CachedInfo().Config
 	if c.Retention != jetstream.WorkQueuePolicy || c.Storage != jetstream.FileStorage || c.Discard != jetstream.DiscardNew || !c.DiscardNewPerSubject ||
-		c.MaxMsgsPerSubject != 5 || c.MaxBytes != 1<<20 || c.MaxConsumers != maxConsumers || c.AllowRollup || c.AllowMsgTTL || c.AllowMsgSchedules ||
+		c.MaxMsgsPerSubject != 5 || c.MaxBytes != 1<<19 || c.MaxConsumers != maxConsumers || c.AllowRollup || c.AllowMsgTTL || c.AllowMsgSchedules ||
 		c.Duplicates < 2*b.config.Settings.PublishPatience || int64(c.MaxMsgSize) != b.maxCallSize() {
 		t.Errorf("got %+v", c)
 	}

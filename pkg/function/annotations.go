@@ -15,30 +15,42 @@ const maxParallel = 100_000
 // maxIdleSeconds is one year.
 const maxIdleSeconds = 365 * 24 * 3600
 
+// Annotations are those of a workload and of its pod template.
+type Annotations struct{ Workload, Template map[string]string }
+
 // FromAnnotations reads the specification of a function from the annotations of its workload and of the workload's
 // pod template; Lookup has the order in which they win. isFunction is true only where the annotation Function is
-// "true" (in any case) and the name is a DNS label. A value that is wrong never stops a function: its default holds
-// and a Problem says so.
-func FromAnnotations(name, kind string, workload, template map[string]string) (f Function, isFunction bool, problems []Problem) {
-	r := reader{workload: workload, template: template, function: Defaults(name, kind)}
+// "true" (in any case) and the name is a DNS label. A value that is wrong never stops a function: its last valid one holds,
+// which is that of last, or its default where last is nil, and a Problem says so. Reading the same annotations again with the
+// answer as last gives the same answer.
+func FromAnnotations(name, kind string, annotations Annotations, last *Function) (f Function, isFunction bool, problems []Problem) {
+	r := reader{annotations: annotations, function: Defaults(name, kind), last: last}
 	switch r.readFunction(name) {
 	case switchOff:
 		return Function{}, false, r.problems
 	case switchAbsent:
-		return Function{}, false, keyProblems(workload, template, isUnknownKey)
+		return Function{}, false, keyProblems(annotations)
 	}
 	for _, n := range numbers {
 		r.readNumber(n)
 	}
-	r.readVisibility()
+	readChoice(&r, visibilities)
+	readChoice(&r, trusts)
+	readChoice(&r, wakes)
+	readChoice(&r, protocols)
+	readList(&r, dependencies)
+	readList(&r, pathRules)
+	readList(&r, subscriptions)
 	r.readConfiguration()
-	r.problems = append(r.problems, keyProblems(workload, template, anyKey)...)
+	r.readSchedule()
+	r.readScale()
+	r.problems = append(r.problems, keyProblems(annotations)...)
 	return r.function, true, r.problems
 }
 
 // Defaults is the specification of a function that has no annotation but Function.
 func Defaults(name, kind string) Function {
-	f := Function{Name: name, Kind: kind, DefaultVisibility: Public, Configuration: defaultConfiguration()}
+	f := Function{Name: name, Kind: kind, DefaultVisibility: Public, DefaultTrust: Trusted, Configuration: defaultConfiguration()}
 	for _, n := range numbers {
 		*n.field(&f) = n.standard
 	}
@@ -61,20 +73,26 @@ var numbers = []number{
 	{KeyNumberParallelRequestPerPod, 1, maxParallel, 0, func(f *Function) *int { return &f.NumberParallelRequestPerPod }},
 }
 
-// want is the end of the sentence about a value that is wrong.
-func (n number) want() string {
-	standard := "the default " + strconv.Itoa(n.standard) + " holds"
-	if n.key == KeyNumberParallelRequestPerPod {
-		standard = "there is no limit per replica"
-	}
-	return fmt.Sprintf("is not a whole number from %d to %d; %s", n.least, n.greatest, standard)
-}
-
 // reader fills in one function and collects what is wrong.
 type reader struct {
-	workload, template map[string]string
-	function           Function
-	problems           []Problem
+	annotations Annotations
+	function    Function
+	// last is the function as it was, nil if it is new.
+	last     *Function
+	problems []Problem
+}
+
+// kept is the function whose values hold where the annotations have none that is valid.
+func (r *reader) kept() Function {
+	if r.last != nil {
+		return *r.last
+	}
+	return Defaults(r.function.Name, r.function.Kind)
+}
+
+// lookup finds the strongest annotation with one of the keys.
+func (r *reader) lookup(keys ...string) (written, value string, found bool) {
+	return lookup(keys, r.annotations)
 }
 
 func (r *reader) report(key, value, want string) {
@@ -89,7 +107,7 @@ const (
 )
 
 func (r *reader) readFunction(name string) int {
-	key, value, found := Lookup(KeyFunction, r.workload, r.template)
+	key, value, found := r.lookup(KeyFunction)
 	switch {
 	case !found:
 		return switchAbsent
@@ -106,44 +124,23 @@ func (r *reader) readFunction(name string) int {
 }
 
 func (r *reader) readNumber(n number) {
-	key, value, found := Lookup(n.key, r.workload, r.template)
+	key, value, found := r.lookup(n.key)
 	if !found {
 		return
 	}
 	parsed, err := strconv.Atoi(value)
 	if err != nil || parsed < n.least || parsed > n.greatest {
-		r.report(key, value, n.want())
+		kept := r.kept()
+		*n.field(&r.function) = *n.field(&kept)
+		r.report(key, value, fmt.Sprintf("is not a whole number from %d to %d; %s", n.least, n.greatest, n.holds(*n.field(&kept))))
 		return
 	}
 	*n.field(&r.function) = parsed
 }
 
-func (r *reader) readVisibility() {
-	key, value, found := Lookup(KeyDefaultVisibility, r.workload, r.template)
-	switch {
-	case !found:
-	case strings.EqualFold(value, string(Public)):
-		r.function.DefaultVisibility = Public
-	case strings.EqualFold(value, string(Private)):
-		r.function.DefaultVisibility = Private
-	default:
-		r.report(key, value, `is neither "Public" nor "Private"; the default Public holds`)
+func (n number) holds(kept int) string {
+	if n.key == KeyNumberParallelRequestPerPod && kept == 0 {
+		return "there is no limit per replica"
 	}
+	return valueHolds(kept, n.standard)
 }
-
-func (r *reader) readConfiguration() {
-	key, value, found := Lookup(KeyConfiguration, r.workload, r.template)
-	if !found {
-		return
-	}
-	c := configurationReader{annotation: key, result: defaultConfiguration()}
-	c.read(value)
-	r.function.Configuration = c.result
-	r.problems = append(r.problems, c.problems...)
-}
-
-func anyKey(string) bool { return true }
-
-// isUnknownKey keeps to the keys that nobody knows: on a workload that is no function, they hint at a mistyped
-// Function annotation, while the known ones only wait for it.
-func isUnknownKey(key string) bool { return keyProblem("", key) != "is not in force yet" }

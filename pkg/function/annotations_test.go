@@ -17,7 +17,7 @@ func on(pairs ...string) map[string]string {
 }
 
 func read(annotations map[string]string) (function.Function, []function.Problem) {
-	f, _, problems := function.FromAnnotations("f", function.KindDeployment, annotations, nil)
+	f, _, problems := function.FromAnnotations("f", function.KindDeployment, function.Annotations{Workload: annotations}, nil)
 	return f, problems
 }
 
@@ -28,7 +28,8 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	}
 	if f.Name != "f" || f.Kind != "Deployment" || f.ReplicasMin != 0 || f.ReplicasAtStart != 1 ||
 		f.TimeoutSecondBeforeSetReplicasMin != 300 || f.NumberParallelRequest != 10 ||
-		f.NumberParallelRequestPerPod != 0 || f.DefaultVisibility != function.Public {
+		f.NumberParallelRequestPerPod != 0 || f.DefaultVisibility != function.Public || f.DefaultTrust != function.Trusted || f.WakeWithAny ||
+		f.DependsOn != nil || f.Schedule != nil || f.Scale != nil || f.PathVisibility != nil || f.SubscribeEvents != nil || f.Protocol != "" {
 		t.Fatalf("unexpected defaults: %+v", f)
 	}
 }
@@ -54,7 +55,10 @@ func TestProblemsSayWhatWouldBeRight(t *testing.T) {
 		{"sluice/ReplicasAtStart", "0", `annotation sluice/ReplicasAtStart: "0" is not a whole number from 1 to 10000; the default 1 holds`},
 		{"sluice/NumberParallelRequestPerPod", "", `annotation sluice/NumberParallelRequestPerPod: "" is not a whole number from 1 to 100000; there is no limit per replica`},
 		{"sluice/DefaultVisibility", "Secret", `annotation sluice/DefaultVisibility: "Secret" is neither "Public" nor "Private"; the default Public holds`},
-		{"SlimFaas/DependsOn", "a,b", `annotation SlimFaas/DependsOn: "a,b" is not in force yet`},
+		{"SlimFaas/DefaultTrusted", "maybe", `annotation SlimFaas/DefaultTrusted: "maybe" is neither "Trusted" nor "Untrusted"; the default Trusted holds`},
+		{"sluice/ReplicasStartAsSoonAsOneFunctionRetrieveARequest", "1", `annotation sluice/ReplicasStartAsSoonAsOneFunctionRetrieveARequest: "1" is neither "true" nor "false"; the default false holds`},
+		{"sluice/Protocol", "h3", `annotation sluice/Protocol: "h3" is neither "http" nor "h2c"; the default http holds`},
+		{"sluice/DependOn", "a", `annotation sluice/DependOn: "a" is ignored: the key is unknown, did you mean sluice/DependsOn?`},
 		{"sluice/Replicasmin", "1", `annotation sluice/Replicasmin: "1" is ignored: the key is unknown, did you mean sluice/ReplicasMin?`},
 		{"SlimFaas/ReplicaAtStart", "1", `annotation SlimFaas/ReplicaAtStart: "1" is ignored: the key is unknown, did you mean SlimFaas/ReplicasAtStart?`},
 		{"sluice/Colour", "red", `annotation sluice/Colour: "red" is ignored: the key is unknown`},
@@ -83,7 +87,7 @@ func TestOrderOfPrefixesAndPlaces(t *testing.T) {
 			}
 			target[places[i].key] = string(rune('1' + i))
 		}
-		f, isFunction, problems := function.FromAnnotations("f", function.KindStatefulSet, workload, template)
+		f, isFunction, problems := function.FromAnnotations("f", function.KindStatefulSet, function.Annotations{Workload: workload, Template: template}, nil)
 		if !isFunction || len(problems) > 0 || f.ReplicasMin != first+1 {
 			t.Errorf("place %d does not win: %d (%v)", first, f.ReplicasMin, problems)
 		}
@@ -104,7 +108,7 @@ func TestWhatIsAFunction(t *testing.T) {
 		{"f", "sluice/function", "true", false, "did you mean sluice/Function?"},
 		{"My.Func", "sluice/Function", "true", false, `"My.Func" is no name for a function: it must have 1 to 63 characters`},
 	} {
-		_, isFunction, problems := function.FromAnnotations(c.name, function.KindDeployment, map[string]string{c.key: c.value}, nil)
+		_, isFunction, problems := function.FromAnnotations(c.name, function.KindDeployment, function.Annotations{Workload: map[string]string{c.key: c.value}}, nil)
 		if isFunction != c.isFunction {
 			t.Errorf("%+v: isFunction is %v", c, isFunction)
 		}

@@ -6,6 +6,8 @@ package function
 import (
 	"slices"
 	"time"
+
+	"github.com/sluicefaas/sluice/pkg/schedule"
 )
 
 // Workload kinds that can be functions.
@@ -40,8 +42,24 @@ type Function struct {
 	NumberParallelRequest int `json:"numberParallelRequest"`
 	// NumberParallelRequestPerPod bounds them for each replica; 0 means that only NumberParallelRequest does.
 	NumberParallelRequestPerPod int `json:"numberParallelRequestPerPod,omitempty"`
+	// DependsOn are the names of the workloads that must be ready before this one is started, in the order of the annotation.
+	DependsOn []string `json:"dependsOn,omitempty"`
+	// WakeWithAny is ReplicasStartAsSoonAsOneFunctionRetrieveARequest: activity of any function is activity of this one.
+	WakeWithAny bool `json:"wakeWithAny,omitempty"`
+	// Schedule has the times at which the function is woken, and its timeouts by time of day; nil for none.
+	Schedule *schedule.Schedule `json:"schedule,omitempty"`
+	// Scale says how many replicas the function has under load; nil means that load does not change the count.
+	Scale *Scale `json:"scale,omitempty"`
 	// DefaultVisibility is Public unless the annotation says Private.
 	DefaultVisibility Visibility `json:"defaultVisibility"`
+	// PathVisibility has the rules of PathsStartWithVisibility, in their order; VisibilityOf applies them.
+	PathVisibility []PathRule `json:"pathVisibility,omitempty"`
+	// DefaultTrust is Trusted unless the annotation says Untrusted: then the function's pods count as outside.
+	DefaultTrust Trust `json:"defaultTrust"`
+	// SubscribeEvents are the events that the function's replicas get.
+	SubscribeEvents []Subscription `json:"subscribeEvents,omitempty"`
+	// Protocol is how the replicas are spoken to: ProtocolH2C, or empty for HTTP/1.1.
+	Protocol string `json:"protocol,omitempty"`
 	// Configuration has the time limits and retries for each mode of calling.
 	Configuration Configuration `json:"configuration"`
 }
@@ -77,6 +95,10 @@ type Endpoint struct {
 	Replica string `json:"replica"`
 	// Address is host:port.
 	Address string `json:"address"`
+	// Protocol is that of the function.
+	Protocol string `json:"protocol,omitempty"`
+	// Inside says that callers from the address, without its port, count as inside.
+	Inside bool `json:"inside,omitempty"`
 }
 
 // Decision is a replica count that was chosen, and why.
@@ -99,6 +121,8 @@ type State struct {
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	// Decisions are the last ones, the oldest first; at most MaxDecisions.
 	Decisions []Decision `json:"decisions,omitempty"`
+	// Waits says, in words, which dependencies must become ready before the function is started; empty while it waits for none.
+	Waits []string `json:"waits,omitempty"`
 	// Problems are sentences about what is wrong: refused annotations, replicas that cannot start.
 	Problems []string `json:"problems,omitempty"`
 }

@@ -19,8 +19,19 @@ const (
 	KeyTimeout                     = "TimeoutSecondBeforeSetReplicasMin"
 	KeyNumberParallelRequest       = "NumberParallelRequest"
 	KeyNumberParallelRequestPerPod = "NumberParallelRequestPerPod"
+	KeyDependsOn                   = "DependsOn"
+	KeyWakeWithAny                 = "ReplicasStartAsSoonAsOneFunctionRetrieveARequest"
+	KeySchedule                    = "Schedule"
+	KeyScale                       = "Scale"
 	KeyDefaultVisibility           = "DefaultVisibility"
+	KeyPathVisibility              = "PathsStartWithVisibility"
+	KeyDefaultTrust                = "DefaultTrust"
+	KeySubscribeEvents             = "SubscribeEvents"
 	KeyConfiguration               = "Configuration"
+	KeyProtocol                    = "Protocol"
+
+	// keyDefaultTrusted is how SlimFaas's documents spell DefaultTrust.
+	keyDefaultTrusted = "DefaultTrusted"
 
 	// KeyPort is read by whoever looks for the replicas' addresses: a port by its number or name.
 	KeyPort = "Port"
@@ -32,54 +43,51 @@ const (
 // keysInForce are honoured, here or by the readers named above.
 var keysInForce = []string{
 	KeyFunction, KeyReplicasMin, KeyReplicasAtStart, KeyTimeout, KeyNumberParallelRequest, KeyNumberParallelRequestPerPod,
-	KeyDefaultVisibility, KeyConfiguration, KeyPort, KeyLocalCommand, KeyLocalURL,
-}
-
-// keysNotYet belong to the contract of SlimFaas and have no effect so far.
-var keysNotYet = []string{
-	"DefaultTrust", "DefaultTrusted", "DependsOn", "PathsStartWithVisibility",
-	"ReplicasStartAsSoonAsOneFunctionRetrieveARequest", "Scale", "Schedule", "SubscribeEvents",
+	KeyDependsOn, KeyWakeWithAny, KeySchedule, KeyScale, KeyDefaultVisibility, KeyPathVisibility, KeyDefaultTrust, keyDefaultTrusted,
+	KeySubscribeEvents, KeyConfiguration, KeyProtocol, KeyPort, KeyLocalCommand, KeyLocalURL,
 }
 
 // Lookup finds one annotation by its key without prefix. The order is: the workload's own with the prefix sluice/,
 // the workload's own with SlimFaas/, the pod template's with sluice/, the pod template's with SlimFaas/. It returns
 // the key as it is written and the value without the spaces around it.
 func Lookup(key string, workload, template map[string]string) (written, value string, found bool) {
-	for _, annotations := range []map[string]string{workload, template} {
+	return lookup([]string{key}, Annotations{Workload: workload, Template: template})
+}
+
+// lookup is Lookup for several spellings of a key, the stronger one first; where it is written counts more.
+func lookup(keys []string, from Annotations) (written, value string, found bool) {
+	for _, annotations := range []map[string]string{from.Workload, from.Template} {
 		for _, prefix := range []string{Prefix, PrefixSlimFaas} {
-			if value, found := annotations[prefix+key]; found {
-				return prefix + key, strings.TrimSpace(value), true
+			for _, key := range keys {
+				if value, found := annotations[prefix+key]; found {
+					return prefix + key, strings.TrimSpace(value), true
+				}
 			}
 		}
 	}
 	return "", "", false
 }
 
-// keyProblems reports the annotations with our prefixes that have no effect, sorted by key.
-func keyProblems(workload, template map[string]string, accept func(key string) bool) []Problem {
+// keyProblems reports the annotations with our prefixes that nobody knows, sorted by key. On a workload that is no function, they
+// hint at a mistyped Function.
+func keyProblems(annotations Annotations) []Problem {
 	var problems []Problem
-	for _, written := range ourKeys(workload, template) {
+	for _, written := range ourKeys(annotations.Workload, annotations.Template) {
 		prefix, key := cutPrefix(written)
-		value, found := workload[written]
+		value, found := annotations.Workload[written]
 		if !found {
-			value = template[written]
+			value = annotations.Template[written]
 		}
-		if want := keyProblem(prefix, key); want != "" && accept(key) {
-			problems = append(problems, Problem{Key: written, Value: value, Want: want})
+		if !slices.Contains(keysInForce, key) {
+			problems = append(problems, Problem{Key: written, Value: value, Want: unknownKey(prefix, key)})
 		}
 	}
 	return problems
 }
 
-func keyProblem(prefix, key string) string {
-	switch {
-	case slices.Contains(keysInForce, key):
-		return ""
-	case slices.Contains(keysNotYet, key):
-		return "is not in force yet"
-	}
+func unknownKey(prefix, key string) string {
 	want := "is ignored: the key is unknown"
-	if near := Nearest(key, slices.Concat(keysInForce, keysNotYet)); near != "" {
+	if near := Nearest(key, keysInForce); near != "" {
 		want += ", did you mean " + prefix + near + "?"
 	}
 	return want

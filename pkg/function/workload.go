@@ -6,6 +6,9 @@ import "slices"
 // compares it with what it wants.
 type Workload struct {
 	Function Function
+	// Watched says that the workload is no function: Function has its name and kind only, and it is never scaled. It is reported
+	// because functions may depend on it.
+	Watched bool
 	// Problems are the annotations that were refused, one sentence each.
 	Problems []string
 	// Replicas is the count that the workload asks for now.
@@ -37,7 +40,7 @@ func (w Workload) ReadyEndpoints(except ...string) []Endpoint {
 	var ready []Endpoint
 	for _, pod := range w.Pods {
 		if pod.Ready && pod.Address != "" && !slices.Contains(except, pod.Name) {
-			ready = append(ready, Endpoint{Replica: pod.Name, Address: pod.Address})
+			ready = append(ready, Endpoint{Replica: pod.Name, Address: pod.Address, Protocol: w.Function.Protocol})
 		}
 	}
 	return ready

@@ -14,16 +14,17 @@ import (
 const EnvPrefix = "SLUICE"
 
 // Parse fills in cli, a pointer to a struct with kong tags, from args (without the program's name) and from the
-// environment; a flag wins over its variable, which wins over the default. The error names the flag, its value and
-// what would be right. --help prints the usage and ends the process; the variable version is what a kong.VersionFlag prints.
+// environment; a flag wins over its variable, which wins over that of SlimFaas for the same (SlimFaasVariables), which wins over
+// the default. The error names the flag, its value, where that came from and what would be right. --help prints the usage and
+// ends the process; the variable version is what a kong.VersionFlag prints.
 func Parse(cli any, args []string, options ...kong.Option) (*kong.Context, error) {
-	standard := []kong.Option{kong.DefaultEnvars(EnvPrefix), kong.Vars{"version": ReadBuild().String()}}
-	parser, err := kong.New(cli, append(standard, options...)...)
+	slimFaas := newResolver()
+	parser, err := newParser(cli, append(options, kong.Resolvers(slimFaas))...)
 	if err != nil {
-		return nil, fmt.Errorf("read the definition of the flags: %w", err)
+		return nil, err
 	}
 	parsed, err := parser.Parse(args)
-	return parsed, nameVariable(err)
+	return parsed, slimFaas.name(nameVariable(err))
 }
 
 // nameVariable adds the environment variable that a refused value came from, where kong names the flag alone: it

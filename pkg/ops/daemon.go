@@ -21,6 +21,14 @@ type DaemonConfig struct {
 	// DrainTimeout is the time that Lifecycle describes.
 	DrainTimeout time.Duration    `default:"30s" help:"How long what runs may take to end at shutdown, after the drain delay."`
 	Version      kong.VersionFlag `env:"-" help:"Print the version and end."`
+
+	notices []string // SlimFaasNotices of the program
+}
+
+// AfterApply is called by Parse.
+func (c *DaemonConfig) AfterApply(parsed *kong.Context) error {
+	c.notices = SlimFaasNotices(parsed)
+	return nil
 }
 
 // Daemon is a process of one service: its log, metrics, health and ops port, and the signals that end it.
@@ -45,7 +53,7 @@ func Main(program string, run func(args []string) error) {
 	}
 }
 
-// NewDaemon returns the Daemon of the named service. It logs on stderr.
+// NewDaemon returns the Daemon of the named service. It logs on stderr, at first which of SlimFaas's variables have no effect on it.
 func NewDaemon(service string, config DaemonConfig) (*Daemon, error) {
 	logger, err := NewLogger(config.Log, os.Stderr)
 	if err != nil {
@@ -55,9 +63,13 @@ func NewDaemon(service string, config DaemonConfig) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the host's name: %w", err)
 	}
+	logger = logger.With().Str("service", service).Logger()
+	for _, notice := range config.notices {
+		logger.Warn().Msg(notice)
+	}
 	return &Daemon{
 		Name:     fmt.Sprintf("%s-%s-%d", service, host, os.Getpid()),
-		Logger:   logger.With().Str("service", service).Logger(),
+		Logger:   logger,
 		Registry: NewRegistry(),
 		Health:   NewHealth(),
 		config:   config,

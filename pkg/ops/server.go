@@ -19,6 +19,16 @@ const (
 	DefaultMaxHeaderBytes    = 64 << 10
 )
 
+// Limits of one HTTP/2 connection. A stream that nobody reads takes its share of the connection's window and no more, so
+// that it cannot stop the others: the shares of all streams together fit in.
+const (
+	// MaxStreams is what clients take for granted before they have heard of a limit (RFC 9113 §6.5.2).
+	MaxStreams = 100
+	// streamWindow is not below what a client may send before it has heard of it (RFC 9113 §6.9.2), in bytes.
+	streamWindow     = 64 << 10
+	connectionWindow = MaxStreams * streamWindow
+)
+
 // handlerGrace is how long handlers may take to return after they were interrupted. It is shorter than InterruptGrace, so
 // that the server itself says which requests hang.
 const handlerGrace = InterruptGrace - 2*time.Second
@@ -39,6 +49,8 @@ type ServerConfig struct {
 	ReadHeaderTimeout time.Duration
 	IdleTimeout       time.Duration
 	MaxHeaderBytes    int
+	// H2C says that HTTP/2 without TLS is served beside HTTP/1.1, to clients that begin with it (RFC 9113 §3.3).
+	H2C bool
 
 	// WrapListener, ConnContext and ConnState are optional; the last two are those of http.Server.
 	WrapListener func(net.Listener) net.Listener
@@ -75,6 +87,9 @@ func orDefault[T comparable](value, fallback T) T {
 func (s *Server) Listen(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
+	}
+	if _, _, err := net.SplitHostPort(s.cfg.Addr); err != nil { // the system would choose any port for an empty text
+		return explainListen(s.cfg.Flag, s.cfg.Addr, err)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Addr)
 	if err != nil {
@@ -145,7 +160,14 @@ func (s *Server) drain(handlers context.Context, server *http.Server, interrupt 
 }
 
 func (s *Server) httpServer(handlers context.Context) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(s.cfg.H2C)
 	return &http.Server{
+		Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: connectionWindow,
+		},
 		Handler:           s.inFlight.count(s.cfg.Handler),
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,

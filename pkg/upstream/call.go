@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,14 @@ type Request struct {
 	// Header is taken over. Fields that concern one connection only are not sent.
 	Header http.Header
 	Body   []byte
+	// Stream, if set, is the body in place of Body. It is read once and closed, also while it is read when the call is interrupted. Size
+	// is its length in bytes.
+	Stream io.ReadCloser
+	Size   int64
+	// Reopen, if set, gives Stream's body anew, for a request that is sent again.
+	Reopen func() (io.ReadCloser, error)
+	// KeepBody replaces that of the Caller unless it is 0.
+	KeepBody int
 	// Timeout bounds the time from the start of the call to the headers of its answer, and again the time from there to
 	// the end of the answer; 0 is no bound. Only the first is a failure.
 	Timeout time.Duration
@@ -86,6 +95,7 @@ func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Req
 	defer cancel(context.Canceled)
 	out, err := newRequest(callCtx, endpoint, request)
 	if err != nil {
+		closeStream(request)
 		return Answer{Kind: Invalid, Err: err}
 	}
 	stop := cancelAfter(request.Timeout, cancel, ErrHeaderTimeout)
@@ -110,7 +120,8 @@ func (c *Caller) do(ctx context.Context, endpoint function.Endpoint, request Req
 		return answer
 	}
 	defer cancelAfter(request.Timeout, cancel, errDrained)()
-	c.read(&answer, response, func(err error) Failure { return failureOf(ctx, callCtx, err) })
+	keep := cmp.Or(request.KeepBody, c.KeepBody)
+	c.read(&answer, response, keep, func(err error) Failure { return failureOf(ctx, callCtx, err) })
 	return answer
 }
 
@@ -124,17 +135,17 @@ func cancelAfter(d time.Duration, cancel context.CancelCauseFunc, cause error) (
 }
 
 // read keeps the beginning of the body and drops some of the rest.
-func (c *Caller) read(answer *Answer, response *http.Response, failureOf func(error) Failure) {
+func (c *Caller) read(answer *Answer, response *http.Response, keep int, failureOf func(error) Failure) {
 	body, size := response.Body, response.ContentLength
 	var kept bytes.Buffer
 	if size > 0 {
-		kept.Grow(int(min(size, int64(c.KeepBody))) + bytes.MinRead) // as it is read, it wants so much more
+		kept.Grow(int(min(size, int64(keep))) + bytes.MinRead) // as it is read, it wants so much more
 	}
-	_, err := io.CopyN(&kept, body, int64(c.KeepBody))
+	_, err := io.CopyN(&kept, body, int64(keep))
 	answer.Body = kept.Bytes()
 	if err == nil {
 		var dropped int64
-		dropped, err = io.CopyN(io.Discard, body, int64(max(1, c.DrainBody-c.KeepBody)))
+		dropped, err = io.CopyN(io.Discard, body, int64(max(1, c.DrainBody-keep)))
 		answer.Truncated = dropped > 0
 	}
 	if err == nil || errors.Is(err, io.EOF) {
@@ -149,10 +160,11 @@ func (c *Caller) read(answer *Answer, response *http.Response, failureOf func(er
 }
 
 func newRequest(ctx context.Context, endpoint function.Endpoint, request Request) (*http.Request, error) {
-	u, err := target(endpoint.Address, request.Path, request.Query)
+	u, err := target(request.Path, request.Query)
 	if err != nil {
 		return nil, err
 	}
+	direct(u, endpoint)
 	if err := checkFields(request); err != nil {
 		return nil, err
 	}
@@ -167,12 +179,19 @@ func newRequest(ctx context.Context, endpoint function.Endpoint, request Request
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // net/http would send its own
 	}
-	if len(request.Body) > 0 {
+	setBody(out, request)
+	return out, nil
+}
+
+func setBody(out *http.Request, request Request) {
+	switch {
+	case request.Stream != nil:
+		setStream(out, request)
+	case len(request.Body) > 0:
 		out.ContentLength = int64(len(request.Body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(request.Body)), nil }
 		out.Body, _ = out.GetBody()
 	}
-	return out, nil
 }
 
 // checkFields refuses what would not be one well-formed request on the wire: messages are published by anybody.

@@ -184,8 +184,8 @@ func TestIdleConnectionClosedByTheFunction(t *testing.T) {
 	transport := NewTransport()
 	defer transport.CloseIdleConnections()
 	dropped := make(chan struct{}, 10)
-	dial := transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := transport.http1.DialContext
+	transport.http1.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		return &closeNotifier{Conn: conn, closed: dropped}, err
 	}

@@ -51,6 +51,8 @@ type Lease struct {
 	owner *Endpoints
 	// replica is nil after Release; guarded by owner.mu.
 	replica *replica
+	// beside says that the call counts on the replica alone.
+	beside bool
 }
 
 // Update replaces the list of ready replicas. Those that are no longer in it take no new call, and their calls count
@@ -123,6 +125,33 @@ func (e *Endpoints) Acquire(limits Limits, except ...string) (*Lease, bool) {
 	return &Lease{Endpoint: r.endpoint, owner: e, replica: r}, true
 }
 
+// AcquireAt counts a call on the replica at the address, whatever the limits are, also if it takes no new calls any more but has some
+// in flight. It returns false if the address is not known.
+func (e *Endpoints) AcquireAt(address string) (*Lease, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r, ok := e.replicas[address]
+	if !ok {
+		return nil, false
+	}
+	r.inFlight++
+	e.inFlight++
+	return &Lease{Endpoint: r.endpoint, owner: e, replica: r}, true
+}
+
+// AcquireBeside is AcquireAt for a call that belongs to another one, which has the slot of the function: it counts on its replica, but
+// not for Limits.Total.
+func (e *Endpoints) AcquireBeside(address string) (*Lease, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r, ok := e.replicas[address]
+	if !ok {
+		return nil, false
+	}
+	r.inFlight++
+	return &Lease{Endpoint: r.endpoint, owner: e, replica: r, beside: true}, true
+}
+
 // leastLoaded searches from next on, so that equally loaded replicas take turns, and moves next behind its choice.
 func (e *Endpoints) leastLoaded(except []string) *replica {
 	count, best := len(e.ready), -1
@@ -157,7 +186,9 @@ func (l *Lease) Release() {
 	}
 	l.replica = nil
 	r.inFlight--
-	e.inFlight--
+	if !l.beside {
+		e.inFlight--
+	}
 	e.forgetUnused(r)
 }
 
@@ -192,6 +223,17 @@ func (e *Endpoints) Ready() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.ready)
+}
+
+// List returns the ready replicas, in the order of the last Update.
+func (e *Endpoints) List() []function.Endpoint {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]function.Endpoint, len(e.ready))
+	for i, r := range e.ready {
+		list[i] = r.endpoint
+	}
+	return list
 }
 
 // InFlight returns the number of calls in flight for each address that has any, ready or not.

@@ -232,3 +232,71 @@ func BenchmarkAcquireRelease(b *testing.B) {
 		lease.Release()
 	}
 }
+
+func TestAcquireAt(t *testing.T) {
+	var e Endpoints
+	if _, ok := e.AcquireAt("a"); ok {
+		t.Error("a lease on a replica that is not known")
+	}
+	e.Update(listed("a", "b"))
+	limits := Limits{Total: 2, PerReplica: 1}
+	var leases []*Lease
+	for range 3 { // whatever the limits
+		lease, ok := e.AcquireAt("a")
+		if !ok || lease.Endpoint.Replica != "replica-a" {
+			t.Fatalf("%v %+v", ok, lease)
+		}
+		leases = append(leases, lease)
+	}
+	if _, ok := e.Acquire(limits); ok || e.Free(limits) != 0 || e.InFlight()["a"] != 3 {
+		t.Errorf("in flight %v, %d free", e.InFlight(), e.Free(limits))
+	}
+	e.Update(listed("b"))
+	lease, ok := e.AcquireAt("a") // not ready, but known
+	if !ok {
+		t.Fatal("no lease on a replica that has calls in flight")
+	}
+	for _, lease := range append(leases, lease) {
+		lease.Release()
+	}
+	if _, ok := e.AcquireAt("a"); ok || len(e.InFlight()) != 0 {
+		t.Errorf("the replica is still known: %v", e.InFlight())
+	}
+}
+
+// A call beside another one counts on its replica alone.
+func TestAcquireBeside(t *testing.T) {
+	var e Endpoints
+	if _, ok := e.AcquireBeside("a"); ok {
+		t.Error("a lease on a replica that is not known")
+	}
+	e.Update(listed("a", "b"))
+	first, _ := e.AcquireAt("a")
+	beside, ok := e.AcquireBeside("b")
+	if !ok {
+		t.Fatal("no lease")
+	}
+	if got := e.Free(Limits{Total: 3}); got != 2 {
+		t.Errorf("%d of 3 slots are free", got)
+	}
+	if got := e.Free(Limits{Total: 3, PerReplica: 1}); got != 0 || e.InFlight()["b"] != 1 {
+		t.Errorf("%d free on the replicas, in flight %v", got, e.InFlight())
+	}
+	beside.Release()
+	beside.Release()
+	first.Release()
+	if got := e.Free(Limits{Total: 3}); got != 3 || len(e.InFlight()) != 0 {
+		t.Errorf("%d free, in flight %v", got, e.InFlight())
+	}
+}
+
+func TestList(t *testing.T) {
+	var e Endpoints
+	if got := e.List(); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	e.Update(listed("b", "a", "b"))
+	if got := e.List(); len(got) != 2 || got[0] != listed("b")[0] || got[1] != listed("a")[0] {
+		t.Errorf("%v", got)
+	}
+}

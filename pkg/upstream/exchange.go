@@ -18,7 +18,7 @@ type exchange struct {
 	call   ProxyCall
 	in     *http.Request
 	writer *answerWriter
-	url    *url.URL // for the function; RoundTrip fills the host in
+	url    *url.URL // for the function; RoundTrip directs it to a replica
 
 	ctx    context.Context // of the call to the function; ends at the latest with Serve
 	cancel context.CancelCauseFunc
@@ -43,13 +43,16 @@ func (e *exchange) rewrite(pr *httputil.ProxyRequest) {
 	if out.Body != nil && e.body != nil {
 		e.body.body = out.Body
 		out.Body, out.Trailer = e.body, e.body.trailer
+		if len(out.Trailer) > 0 { // over HTTP/1.1 only a body of unknown length has them
+			out.ContentLength = -1
+		}
 	}
 }
 
 // RoundTrip sends the request to the leased replica and, as long as none takes a connection, to others.
 func (e *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 	for {
-		out.URL.Host = e.call.Lease.Endpoint.Address
+		direct(out.URL, e.call.Lease.Endpoint)
 		answer, err := e.proxy.transport.RoundTrip(out)
 		if err == nil || !isDialError(err) || e.ctx.Err() != nil || !e.leaseAnother() {
 			return answer, err
@@ -104,9 +107,10 @@ func (e *exchange) answered(answer *http.Response) error {
 
 // closeIfUnread has the caller's connection closed after an answer that begins before his body has ended. Otherwise
 // net/http would read the rest of the body before it sends the answer, which ends streaming both ways; and its
-// EnableFullDuplex panics on a kept connection when the handler leaves some of the body unread.
+// EnableFullDuplex panics on a kept connection when the handler leaves some of the body unread. Over HTTP/2 there is no such
+// trouble, and the connection has the calls of others.
 func (e *exchange) closeIfUnread(answer http.Header) {
-	if e.unread() {
+	if e.in.ProtoMajor < 2 && e.unread() {
 		answer.Set("Connection", "close")
 	}
 }

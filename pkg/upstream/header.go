@@ -111,9 +111,9 @@ func setIfAbsent(h http.Header, name, value string) {
 
 // CallerHeader returns a copy of the request's header that is fit to be sent to a function later: without what
 // concerns the caller's connection, his Host, the fields that are reserved, and what describes the sending of this
-// one body (Content-Length, Expect). X-Forwarded-* are set from the TCP peer. The values are those of the request: they are
-// not to be changed.
-func CallerHeader(in *http.Request) http.Header {
+// one body (Content-Length, Expect). X-Forwarded-* are set from the TCP peer; the caller's own are kept if his peer is
+// trusted, as SetForwarded does. The values are those of the request: they are not to be changed.
+func CallerHeader(in *http.Request, trusted bool) http.Header {
 	const ours = 5 // X-Forwarded-*, and what a queued call gets besides
 	h := make(http.Header, len(in.Header)+ours)
 	for name, values := range in.Header {
@@ -122,7 +122,7 @@ func CallerHeader(in *http.Request) http.Header {
 		}
 	}
 	RemoveHopByHop(h)
-	SetForwarded(h, in, false)
+	SetForwarded(h, in, trusted)
 	return h
 }
 

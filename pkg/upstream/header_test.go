@@ -75,13 +75,13 @@ func TestPlatformHeadersFromOutside(t *testing.T) {
 		"Nats-Rollup": {"all"}, "Cookie": {"a"},
 		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"a"}, "X-Forwarded-Proto": {"http"},
 	}
-	if got := CallerHeader(in); !reflect.DeepEqual(got, want) {
+	if got := CallerHeader(in, false); !reflect.DeepEqual(got, want) {
 		t.Errorf("fit for a function: %v", got)
 	}
 	if len(in.Header) != 12 {
 		t.Error("the request was changed")
 	}
-	if got := CallerHeader(&http.Request{RemoteAddr: "127.0.0.1:1"}); got.Get("X-Forwarded-For") == "" {
+	if got := CallerHeader(&http.Request{RemoteAddr: "127.0.0.1:1"}, false); got.Get("X-Forwarded-For") == "" {
 		t.Errorf("without a header: %v", got)
 	}
 }

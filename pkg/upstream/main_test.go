@@ -126,6 +126,9 @@ func newGateway(t *testing.T, addresses ...string) *gateway {
 	}))
 	log := &testLog{t: t}
 	server.Config.ErrorLog = log.logger()
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Start()
 	t.Cleanup(func() {
 		server.Close()
@@ -188,7 +191,7 @@ type result struct {
 func send(t *testing.T, request *http.Request) result {
 	t.Helper()
 	transport := NewTransport()
-	transport.ResponseHeaderTimeout = patience
+	transport.http1.ResponseHeaderTimeout = patience
 	defer transport.CloseIdleConnections()
 	answer, err := transport.RoundTrip(request)
 	if err != nil {

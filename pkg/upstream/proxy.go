@@ -80,7 +80,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, call ProxyCall) {
 		e.timer = time.AfterFunc(call.Timeout, func() { e.abort(ErrHeaderTimeout) })
 	}
 	var err error
-	if e.url, err = target("", call.Path, r.URL.RawQuery); err != nil {
+	if e.url, err = target(call.Path, r.URL.RawQuery); err != nil {
 		e.reject(err)
 		return
 	}

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// target is the URL of a call, built so that net/http puts path and query on the wire as they are given here, byte
-// for byte. An empty path is "/", and one without a leading slash gets it.
+// target is the URL of a call, for direct to be pointed at an endpoint. It is built so that net/http puts path and query on the
+// wire as they are given here, byte for byte. An empty path is "/", and one without a leading slash gets it.
 //
 // One case cannot be written so: a path that begins with two slashes and has bytes that a URL may not have as they
 // are, such as "//a|b". There those bytes, and no others, are escaped.
-func target(address, rawPath, rawQuery string) (*url.URL, error) {
+func target(rawPath, rawQuery string) (*url.URL, error) {
 	if !strings.HasPrefix(rawPath, "/") {
 		rawPath = "/" + rawPath
 	}
@@ -25,7 +25,7 @@ func target(address, rawPath, rawQuery string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unescape path %q: %w", rawPath, err)
 	}
-	u := &url.URL{Scheme: "http", Host: address, Path: path, RawPath: rawPath, RawQuery: rawQuery}
+	u := &url.URL{Path: path, RawPath: rawPath, RawQuery: rawQuery}
 	switch {
 	case u.EscapedPath() == rawPath:
 	case strings.HasPrefix(rawPath, "//"):

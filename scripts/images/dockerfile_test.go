@@ -53,6 +53,16 @@ func the(t *testing.T, stage []instruction, name, part string) string {
 	return found[0]
 }
 
+// all returns the arguments of every instruction of that name.
+func all(stage []instruction, name string) (found []string) {
+	for _, i := range stage {
+		if i.name == name {
+			found = append(found, i.args)
+		}
+	}
+	return found
+}
+
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	parser := shellwords.NewParser()
@@ -66,7 +76,7 @@ func words(t *testing.T, line string) []string {
 
 // The Dockerfiles cannot be built where there is no Docker: what they say is held to what this program does.
 func TestDockerfilesSayTheSame(t *testing.T) {
-	for _, i := range services("tag") {
+	for _, i := range append(services("tag"), local("tag")) {
 		t.Run(i.Name, func(t *testing.T) {
 			stages := readDockerfile(t, filepath.Join("..", "..", "Dockerfile."+i.Name))
 			if len(stages) != 2 {
@@ -99,8 +109,24 @@ func checkImageStage(t *testing.T, i image, stage []instruction) {
 	if from := the(t, stage, "FROM", ""); from != "scratch" {
 		t.Errorf("FROM %s, want scratch", from)
 	}
-	if got, want := the(t, stage, "COPY", ""), "--from=build /out/"+i.Binary+" /"+i.Binary; got != want {
-		t.Errorf("COPY %s, want %s", got, want)
+	copies := []string{"--from=build /out/" + i.Binary + " /" + i.Binary}
+	if i.Name == "local" { // a volume of Docker's gets its owner from the folder in the image
+		copies = append(copies, "--from=build --chown="+i.User+" /out/data /data")
+	}
+	if got := all(stage, "COPY"); !slices.Equal(got, copies) {
+		t.Errorf("COPY %q, want %q", got, copies)
+	}
+	if got := all(stage, "ENV"); !slices.Equal(got, config.Env) {
+		t.Errorf("ENV %q, want %q", got, config.Env)
+	}
+	var command []string
+	for _, text := range all(stage, "CMD") {
+		if err := json.Unmarshal([]byte(text), &command); err != nil {
+			t.Errorf("CMD %s: %v", text, err)
+		}
+	}
+	if !slices.Equal(command, config.Cmd) {
+		t.Errorf("CMD %q, want %q", command, config.Cmd)
 	}
 	if got := the(t, stage, "USER", ""); got != config.User {
 		t.Errorf("USER %s, want %s", got, config.User)
@@ -121,7 +147,7 @@ func checkImageStage(t *testing.T, i image, stage []instruction) {
 		t.Errorf("LABEL %v, want %v", labels, config.Labels)
 	}
 	for _, i := range stage {
-		if !slices.Contains([]string{"FROM", "ARG", "COPY", "USER", "EXPOSE", "ENTRYPOINT", "LABEL"}, i.name) {
+		if !slices.Contains([]string{"FROM", "ARG", "COPY", "ENV", "USER", "EXPOSE", "ENTRYPOINT", "CMD", "LABEL"}, i.name) {
 			t.Errorf("%s %s is not in the image that this program builds", i.name, i.args)
 		}
 	}
@@ -147,7 +173,7 @@ func TestTheBuildStageHasEveryPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range services("tag") {
+	for _, i := range append(services("tag"), local("tag")) {
 		var copied []string
 		for _, c := range readDockerfile(t, filepath.Join("..", "..", "Dockerfile."+i.Name))[0] {
 			if c.name == "COPY" {
@@ -182,7 +208,7 @@ func dependencies(t *testing.T, i image) []string {
 
 // An empty file system has neither time zones nor certificates.
 func TestBinariesBringTimeZonesAndCertificates(t *testing.T) {
-	for _, i := range services("tag") {
+	for _, i := range append(services("tag"), local("tag")) {
 		all := dependencies(t, i)
 		for _, want := range []string{"time/tzdata", "golang.org/x/crypto/x509roots/fallback"} {
 			if !slices.Contains(all, want) {

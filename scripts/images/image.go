@@ -48,14 +48,25 @@ func services(tag string) []image {
 	return images
 }
 
-// demos are the demo functions, by the names that deploy/demo/manifests have for them.
+// local is the image of `sluice local`, which Dockerfile.local alone builds: compose files need it, clusters do not.
+func local(tag string) image {
+	return image{
+		Name: "local", References: []string{repository + "local:" + tag}, Package: "./services/local/cmd/sluice", Binary: "sluice",
+		Title: "sluice", Description: "Sluice in one process, for functions that run already", Stamped: true, User: nobody,
+		Ports: []string{"4222/tcp", "5000/tcp", "5001/tcp"}, Env: []string{"SLUICE_DATA=/data"}, Cmd: []string{"local"},
+	}
+}
+
+// demos are the demo functions, by the names that the manifests in deploy/demo have for them.
 func demos() []image {
 	var images []image
-	for _, name := range []string{"echo", "fibonacci", "flaky", "slow", "stream"} {
+	for _, demo := range []struct{ name, port string }{
+		{"echo", "8080"}, {"fibonacci", "8080"}, {"flaky", "8080"}, {"slow", "8080"}, {"stream", "8080"}, {"slimfaas", "5000"}, {"database", "3306"},
+	} {
 		images = append(images, image{
-			Name: "demo-" + name, References: []string{"docker.io/library/sluice-demo-" + name + ":latest"},
-			Package: "./deploy/demo/" + name, Binary: name, User: nobody, Ports: []string{"8080/tcp"},
-			Title: "sluice-demo-" + name, Description: "A demo function of Sluice",
+			Name: "demo-" + demo.name, References: []string{"docker.io/library/sluice-demo-" + demo.name + ":latest"},
+			Package: "./deploy/demo/" + demo.name, Binary: demo.name, User: nobody, Ports: []string{demo.port + "/tcp"},
+			Title: "sluice-demo-" + demo.name, Description: "A demo function of Sluice",
 		})
 	}
 	return images

@@ -19,9 +19,27 @@ type backend struct {
 	total   *gauge // shared by the replicas of a function
 	own     gauge
 	handle  http.HandlerFunc
+	streams bool // handle reads the body itself
 
 	mu   sync.Mutex
-	seen []seen // guarded by mu
+	seen []seen           // guarded by mu
+	next http.HandlerFunc // replaces handle; guarded by mu
+}
+
+// then makes the replica answer with another handler from now on.
+func (b *backend) then(handle http.HandlerFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next = handle
+}
+
+func (b *backend) handler() http.HandlerFunc {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next != nil {
+		return b.next
+	}
+	return b.handle
 }
 
 // seen is one attempt as the function saw it.
@@ -81,7 +99,10 @@ func newBackend(t *testing.T, total *gauge, handle http.HandlerFunc) *backend {
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.total.add(1)
 	b.own.add(1)
-	body, _ := io.ReadAll(r.Body)
+	var body []byte
+	if !b.streams {
+		body, _ = io.ReadAll(r.Body)
+	}
 	entry := seen{
 		id: r.Header.Get("SlimFaas-Element-Id"), try: r.Header.Get("SlimFaas-Try-Number"), last: r.Header.Get("Slimfaas-Last-Try"),
 		body: string(body), at: time.Now(), request: r,
@@ -94,7 +115,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer b.mu.Unlock()
 		b.seen = append(b.seen, entry)
 	}()
-	b.handle(w, r)
+	b.handler()(w, r)
 }
 
 // calls are the attempts that have ended, in that order.

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,36 +10,22 @@ import (
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
-// settleGrace is how long a call's end may take to be settled after calls were interrupted.
-const settleGrace = 3 * time.Second
-
-// end is what has become of a delivered call.
-type end int
-
-const (
-	// unsettled: what should have been stored could not be.
-	unsettled end = iota
-	// ended: the call is out of the queue.
-	ended
-	// again: the failed attempt is recorded.
-	again
-	// interrupted: there was no attempt that counts.
-	interrupted
-)
-
 // call is one delivered call until its end is settled. Its own goroutine runs it, and sends it back to the shift, which owns it
 // before and after.
 type call struct {
 	worker   *worker
 	delivery *bus.Delivery
-	lease    *upstream.Lease // nil for a message that is no call
+	lease    *upstream.Lease // nil for what is sent to no replica
 	spec     function.Function
-	tries    int  // failed attempts before this one
-	recorded bool // there is an attempt record
+	// record is of the attempts before this one; then of this one too, if another one follows or the function has taken the call over.
+	record   bus.Attempt
+	recorded bool // there is one
+	// targets are the replicas that an event goes to.
+	targets  []function.Endpoint
 	over     bool // it has ended before: only the queue has to be told again
 	progress time.Time
 	end      end
-	next     bus.Attempt // the record of this attempt, with the end again
+	wait     time.Duration // before a call that is returned comes again
 }
 
 // run makes one attempt and settles what came of it.
@@ -55,35 +40,68 @@ func (c *call) run(s *shift) {
 		s.dispatcher.deps.Logger.Warn().Err(err).Str("function", s.name).Str("call", c.delivery.ID).
 			Msg("the call's end could not be settled: it will be delivered again")
 	}
+	if c.end == ended && !c.over {
+		s.dispatcher.tell(c.delivery, answer, result)
+	}
 	s.settled <- c
 }
 
-// settleContext outlives work by settleGrace: what has run must be said to have.
-func settleContext(work context.Context) (settling context.Context, release func()) {
-	settling, cancel := context.WithCancel(context.WithoutCancel(work))
-	stop := context.AfterFunc(work, func() {
-		select {
-		case <-time.After(settleGrace):
-			cancel()
-		case <-settling.Done():
-		}
-	})
-	return settling, func() { stop(); cancel() }
+func (c *call) attempt(s *shift) (answer upstream.Answer, result outcome) {
+	switch {
+	case c.delivery.Err != nil:
+		return upstream.Answer{}, outcome{verdict: bury, reason: "bad_message", detail: c.delivery.Err.Error(), unsent: true}
+	case c.taken():
+		answer, result = upstream.Answer{Status: http.StatusAccepted}, c.resume(s)
+		c.count(result)
+	case c.delivery.Call.Event != "":
+		answer, result = c.notify(s)
+	default:
+		answer, result = c.ask(s)
+		c.count(result)
+	}
+	if c.lease != nil {
+		c.lease.Release()
+	}
+	s.answered <- struct{}{}
+	return answer, result
 }
 
-func (c *call) attempt(s *shift) (upstream.Answer, outcome) {
-	if c.delivery.Err != nil {
-		return upstream.Answer{}, outcome{verdict: bury, reason: "bad_message", detail: c.delivery.Err.Error()}
+// ask makes the attempt at the leased replica.
+func (c *call) ask(s *shift) (upstream.Answer, outcome) {
+	start := time.Now()
+	answer, result := c.send(s, c.lease.Endpoint)
+	if result.verdict == takeOver {
+		result = c.takeOver(s, start.Add(c.policy().Timeout()))
 	}
-	metrics := s.dispatcher.metrics
-	policy := c.spec.Configuration.DefaultAsync
-	answer := s.dispatcher.caller.Do(s.work, c.lease.Endpoint, c.request(policy))
-	c.lease.Release()
-	s.answered <- struct{}{}
-	result := decide(answer, c.tries, policy, time.Now())
-	metrics.attempts.WithLabelValues(s.name, attemptLabel(result)).Inc()
-	metrics.duration.WithLabelValues(s.name).Observe(answer.Duration.Seconds())
 	return answer, result
+}
+
+// send sends the call to one replica.
+func (c *call) send(s *shift, to function.Endpoint) (upstream.Answer, outcome) {
+	d, policy := s.dispatcher, c.policy()
+	request := c.request(policy)
+	stored, err := c.openBody(s.work, &request)
+	if err != nil {
+		return upstream.Answer{}, c.withoutBody(err)
+	}
+	answer := d.caller.Do(s.work, to, request)
+	d.metrics.duration.WithLabelValues(s.name).Observe(answer.Duration.Seconds())
+	if err := stored.failure(answer); err != nil {
+		return answer, c.withoutBody(err)
+	}
+	return answer, decide(answer, c.record.Tries, policy, time.Now())
+}
+
+func (c *call) count(result outcome) {
+	c.worker.dispatcher.metrics.attempts.WithLabelValues(c.worker.name, attemptLabel(result)).Inc()
+}
+
+// policy is that of the call, as it is at the start of the attempt.
+func (c *call) policy() function.Policy {
+	if c.delivery.Call.Event != "" {
+		return c.spec.Configuration.DefaultPublish
+	}
+	return c.spec.Configuration.DefaultAsync
 }
 
 // request is the call as the function gets it, with the three headers of an attempt.
@@ -94,79 +112,20 @@ func (c *call) request(policy function.Policy) upstream.Request {
 			header[name] = values
 		}
 	}
+	tries := c.record.Tries
 	header.Set("SlimFaas-Element-Id", c.delivery.ID)
-	header.Set("SlimFaas-Try-Number", strconv.Itoa(c.tries))
-	header.Set("Slimfaas-Last-Try", strconv.FormatBool(c.tries >= len(policy.TimeoutRetries)))
+	header.Set("SlimFaas-Try-Number", strconv.Itoa(tries))
+	header.Set("Slimfaas-Last-Try", strconv.FormatBool(tries >= len(policy.TimeoutRetries)))
 	header.Set("X-Call-Id", c.delivery.ID)
 	header.Set("X-Start-Time", strconv.FormatInt(c.delivery.Accepted.UnixNano(), 10))
-	return upstream.Request{
+	request := upstream.Request{
 		Method: c.delivery.Call.Method, Path: c.delivery.Call.Path, Query: c.delivery.Call.Query,
 		Header: header, Body: c.delivery.Call.Body, Timeout: policy.Timeout(),
 	}
-}
-
-// settle ends the attempt: whatever the verdict, what must outlive us is stored before the queue is told.
-func (c *call) settle(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
-	switch result.verdict {
-	case retry:
-		return c.record(ctx, answer, result)
-	case bury:
-		return c.bury(ctx, answer, result)
-	case handBack:
-		return interrupted, nil
-	default:
-		return c.done(ctx, result)
+	if c.delivery.Call.ResultTo != "" {
+		request.KeepBody = c.worker.dispatcher.deps.Bus.MaxResultBody()
 	}
-}
-
-func (c *call) record(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
-	c.next = bus.Attempt{Tries: c.tries + 1, Next: time.Now().Add(result.delay), Outcome: result.detail, Status: answer.Status}
-	if err := c.worker.dispatcher.attempts.Record(ctx, c.worker.name, c.delivery.ID, c.next); err != nil {
-		return unsettled, err
-	}
-	return again, nil
-}
-
-func (c *call) bury(ctx context.Context, answer upstream.Answer, result outcome) (end, error) {
-	d := c.worker.dispatcher
-	death := bus.Death{
-		Reason: result.reason, Detail: result.detail, At: time.Now(), Attempts: c.tries + 1,
-		Status: answer.Status, Answer: answer.Body,
-	}
-	if c.delivery.Err != nil {
-		death.Attempts = 0
-	}
-	sequence, err := d.deps.Bus.Bury(ctx, c.delivery, death)
-	if err != nil {
-		return unsettled, err
-	}
-	d.deps.Logger.Warn().Str("function", c.worker.name).Str("call", c.delivery.ID).Str("reason", result.reason).Int("attempts", death.Attempts).
-		Str("detail", result.detail).Str("show", d.deps.Bus.ShowDead(sequence)).Msg("call given up")
-	return c.done(ctx, result)
-}
-
-// done takes the call out of the queue, then removes its attempt record.
-func (c *call) done(ctx context.Context, result outcome) (end, error) {
-	if err := c.delivery.Done(ctx); err != nil {
-		return unsettled, err
-	}
-	d := c.worker.dispatcher
-	if c.over {
-		d.deps.Logger.Info().Str("function", c.worker.name).Str("call", c.delivery.ID).Msg("the queue had forgotten that the call has ended: it did not run again")
-		return ended, nil
-	}
-	d.metrics.ended(c.worker.name, result, time.Since(c.delivery.Accepted))
-	if c.recorded {
-		d.removeRecord(ctx, c.worker.name, c.delivery.ID)
-	}
-	return ended, nil
-}
-
-// removeRecord removes the attempt record of a call that is out of the queue. If that fails the record is in nobody's way.
-func (d *Dispatcher) removeRecord(ctx context.Context, function, id string) {
-	if err := d.attempts.Remove(ctx, function, id); err != nil {
-		d.deps.Logger.Debug().Err(err).Str("function", function).Str("call", id).Msg("the attempt record stays until its time is over")
-	}
+	return request
 }
 
 // keepAlive tells the server that the call is still worked on, before the ack wait is over.

@@ -1,5 +1,7 @@
 // Package dispatcher is the service that pulls queued calls, with the concurrency limits of each function, calls the
-// function's replicas, and ends each call: acknowledged, tried again after a delay, or given up as a dead letter.
+// function's replicas, and ends each call: acknowledged, tried again after a delay, or given up as a dead letter. A function may take a
+// call over (status 202) and end it later by a callback. Events are queued for each function that subscribes to them, as a call that goes
+// to all of its ready replicas.
 //
 // A function with ready replicas or queued calls is awake: a goroutine, its shift, owns its consumer and counts its calls. All
 // others cost a core subscription each, which tells when a call is published.
@@ -28,6 +30,11 @@ type Config struct {
 	UnknownGrace time.Duration `default:"1m" help:"How long calls for a function that is not known stay queued before they are given up."`
 	// StuckAfter is how long work may wait beside a free slot before the dispatcher calls itself unhealthy.
 	StuckAfter time.Duration `default:"30s" help:"How long calls may wait although a replica is ready and a slot free before /health fails."`
+
+	// BodySweepInterval is how often bodies are looked for that nobody refers to any more, BodySweepGrace the age from which on they are
+	// removed; 0 means 10 minutes.
+	BodySweepInterval time.Duration `kong:"-"`
+	BodySweepGrace    time.Duration `kong:"-"`
 }
 
 // Deps are what a Dispatcher works with.
@@ -53,7 +60,8 @@ type Dispatcher struct {
 	attempts  *bus.Attempts
 	idle      *bus.IdleCalls
 	revision  atomic.Uint64 // of the functions bucket, applied
-	known     atomic.Bool   // the bucket has been read once
+	known     chan struct{} // closed when the bucket has been read once
+	open      openCalls
 	// look asks for the depths of all queues to be read soon.
 	look chan struct{}
 	// due hands the names of functions that are not known, and whose grace is over, to buryUnknown.
@@ -84,6 +92,7 @@ func New(config Config, deps Deps) *Dispatcher {
 		idle:    deps.Bus.NewIdleCalls(),
 		look:    make(chan struct{}, 1),
 		due:     make(chan []string),
+		known:   make(chan struct{}),
 		workers: map[string]*worker{},
 	}
 }
@@ -91,7 +100,7 @@ func New(config Config, deps Deps) *Dispatcher {
 // Run dispatches until take ends, then waits for the calls that run; it interrupts them when work ends. It has the form of
 // an ops.Stage.
 func (d *Dispatcher) Run(take, work context.Context) error {
-	if err := d.open(take); err != nil {
+	if err := d.ensure(take); err != nil {
 		if take.Err() != nil {
 			return nil
 		}
@@ -113,6 +122,9 @@ func (d *Dispatcher) Run(take, work context.Context) error {
 	helpers.Go(func() { d.sweep(take) })
 	helpers.Go(func() { d.buryUnknown(take) })
 	helpers.Go(func() { d.watchProgress(take) })
+	helpers.Go(func() { d.followCallbacks(take) })
+	helpers.Go(func() { d.followEvents(take) })
+	helpers.Go(func() { d.sweepBodies(take) })
 	helpers.Go(func() { d.reportActivity(background) })
 	var watched error
 	helpers.Go(func() {
@@ -128,17 +140,18 @@ func (d *Dispatcher) Run(take, work context.Context) error {
 	return watched
 }
 
-func (d *Dispatcher) open(ctx context.Context) (err error) {
-	if err := d.deps.Bus.EnsureCalls(ctx); err != nil {
+// ensure makes the streams and buckets that are the dispatcher's to make.
+func (d *Dispatcher) ensure(ctx context.Context) (err error) {
+	b := d.deps.Bus
+	for _, ensure := range []func(context.Context) error{b.EnsureCalls, b.EnsureDead, b.EnsureEvents, b.EnsureBodies, b.EnsureKeys} {
+		if err := ensure(ctx); err != nil {
+			return err
+		}
+	}
+	if d.attempts, err = b.OpenAttempts(ctx); err != nil {
 		return err
 	}
-	if err := d.deps.Bus.EnsureDead(ctx); err != nil {
-		return err
-	}
-	if d.attempts, err = d.deps.Bus.OpenAttempts(ctx); err != nil {
-		return err
-	}
-	d.functions, err = d.deps.Bus.AwaitFunctions(ctx)
+	d.functions, err = b.AwaitFunctions(ctx)
 	return err
 }
 
@@ -191,7 +204,10 @@ func (d *Dispatcher) forgetLocked(w *worker) {
 // Applied notes how much of the bucket is known.
 func (d *Dispatcher) Applied(revision uint64) {
 	d.revision.Store(revision)
-	if !d.known.Swap(true) {
+	select {
+	case <-d.known:
+	default:
+		close(d.known)
 		signal(d.look)
 	}
 }

@@ -13,6 +13,7 @@ type metrics struct {
 	calls    *prometheus.CounterVec
 	queued   *prometheus.HistogramVec
 	dead     *prometheus.CounterVec
+	events   *prometheus.CounterVec
 }
 
 // unknownFunction is the label for calls of functions that do not exist.
@@ -37,8 +38,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_dead_calls_total", Help: "Queued calls that were given up, by the reason.",
 		}, []string{"function", "reason"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_events_distributed_total", Help: "Events that were published, by what came of them: queued, no_subscriber; and refused for each function whose queue took none.",
+		}, []string{"outcome"}),
 	}
-	registry.MustRegister(m.attempts, m.duration, m.calls, m.queued, m.dead)
+	registry.MustRegister(m.attempts, m.duration, m.calls, m.queued, m.dead, m.events)
 	return m
 }
 

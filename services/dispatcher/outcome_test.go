@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sluicefaas/sluice/pkg/bus"
 	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
@@ -30,6 +31,8 @@ func TestDecide(t *testing.T) {
 	once := function.Policy{HTTPStatusRetries: []int{500}}
 	brokenAnswer := failure(upstream.Broken)
 	brokenAnswer.Status = 200
+	brokenAccept := failure(upstream.Broken)
+	brokenAccept.Status = 202
 	tests := []struct {
 		name    string
 		answer  upstream.Answer
@@ -40,7 +43,11 @@ func TestDecide(t *testing.T) {
 		reason  string
 	}{
 		{"ok", status(200), 0, policy, acknowledge, 0, "success"},
-		{"accepted", status(202), 3, policy, acknowledge, 0, "success"},
+		{"taken over", status(202), 0, policy, takeOver, 0, "success"},
+		{"taken over, last", status(202), 3, policy, takeOver, 0, "success"},
+		{"the one before", status(201), 0, policy, acknowledge, 0, "success"},
+		{"the one after", status(203), 0, policy, acknowledge, 0, "success"},
+		{"a 202 that broke", brokenAccept, 0, policy, retry, 2 * time.Second, "broken"},
 		{"redirect", status(302), 0, policy, acknowledge, 0, "success"},
 		{"the last below 400", status(399), 0, policy, acknowledge, 0, "success"},
 		{"the first that is not", status(400), 0, policy, bury, 0, "status"},
@@ -91,6 +98,8 @@ func TestDecideForEachStatusAndAttempt(t *testing.T) {
 		for tries := range 4 {
 			want := bury
 			switch {
+			case code == 202:
+				want = takeOver
 			case code < 400:
 				want = acknowledge
 			case tries < 2 && (code == 418 || code == 500):
@@ -100,6 +109,47 @@ func TestDecideForEachStatusAndAttempt(t *testing.T) {
 				t.Errorf("status %d after %d attempts: %+v, want verdict %d", code, tries, got, want)
 			}
 		}
+	}
+}
+
+func TestDecideOpen(t *testing.T) {
+	policy := function.Policy{TimeoutRetries: []int{2, 4}}
+	open := bus.Attempt{Tries: 1, Until: noon}
+	with := func(word string, tries int) bus.Attempt {
+		return bus.Attempt{Tries: tries, Until: noon, Callback: word}
+	}
+	tests := []struct {
+		name    string
+		record  bus.Attempt
+		looked  time.Time
+		ended   bool
+		verdict verdict
+		delay   time.Duration
+		reason  string
+	}{
+		{"waits", open, noon.Add(-time.Hour), false, acknowledge, 0, ""},
+		{"not looked at", open, time.Time{}, false, acknowledge, 0, ""},
+		{"its time is over, but a callback may be on its way", open, noon, false, acknowledge, 0, ""},
+		{"timeout", open, noon.Add(callbackGrace), true, retry, 4 * time.Second, "timeout"},
+		{"timeout, last", bus.Attempt{Tries: 2, Until: noon}, noon.Add(time.Hour), true, bury, 0, "timeout"},
+		{"timeout, beyond the last", bus.Attempt{Tries: 9, Until: noon}, noon.Add(time.Hour), true, bury, 0, "timeout"},
+		{"success", with("success", 0), noon.Add(-time.Hour), true, acknowledge, 0, "success"},
+		{"success, seen late", with("success", 2), noon.Add(time.Hour), true, acknowledge, 0, "success"},
+		{"success before the 202", bus.Attempt{Callback: "success"}, time.Time{}, true, acknowledge, 0, "success"},
+		{"error", with("error", 0), noon.Add(-time.Hour), true, retry, 2 * time.Second, "callback_error"},
+		{"error, last", with("error", 2), noon.Add(-time.Hour), true, bury, 0, "callback_error"},
+		{"a word of the future", with("paused", 0), noon.Add(-time.Hour), true, retry, 2 * time.Second, "callback_error"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, ended := decideOpen(test.record, policy, test.looked)
+			if ended != test.ended || got.verdict != test.verdict || got.delay != test.delay || got.reason != test.reason {
+				t.Errorf("got %v %+v", ended, got)
+			}
+			if got.verdict != acknowledge && got.detail == "" {
+				t.Error("without a detail")
+			}
+		})
 	}
 }
 
@@ -145,8 +195,10 @@ func checkOutcome(t reporter, answer upstream.Answer, tries int, policy function
 	got := decide(answer, tries, policy, noon)
 	answered := answer.Kind == upstream.None
 	switch {
-	case (got.verdict == acknowledge) != (answered && answer.Status < 400):
+	case (got.verdict == acknowledge) != (answered && answer.Status < 400 && answer.Status != 202):
 		t.Fatalf("only answers below 400 are acknowledged: %+v", got)
+	case (got.verdict == takeOver) != (answered && answer.Status == 202):
+		t.Fatalf("only a 202 takes over: %+v", got)
 	case (got.verdict == handBack) != (answer.Kind == upstream.CallerGone):
 		t.Fatalf("only what we interrupted is handed back: %+v", got)
 	case got.verdict == retry && tries >= len(policy.TimeoutRetries):
@@ -159,7 +211,7 @@ func checkOutcome(t reporter, answer upstream.Answer, tries int, policy function
 		t.Fatalf("status %d is not listed: %+v", answer.Status, got)
 	case got.verdict == bury && answered && tries < len(policy.TimeoutRetries) && slices.Contains(policy.HTTPStatusRetries, answer.Status):
 		t.Fatalf("status %d is listed: %+v", answer.Status, got)
-	case got.reason == "" || got.verdict != acknowledge && got.detail == "":
+	case got.reason == "" || got.verdict != acknowledge && got.verdict != takeOver && got.detail == "":
 		t.Fatalf("without a reason: %+v", got)
 	}
 }

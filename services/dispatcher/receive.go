@@ -39,12 +39,12 @@ func (s *shift) receive(delivery *bus.Delivery) {
 		s.begin(&call{worker: s.worker, delivery: delivery, over: true, progress: time.Now()})
 		return
 	}
-	attempt := s.waiting[delivery.Sequence]
-	if early := time.Until(attempt.Next); early > 0 {
+	record, recorded := s.waiting[delivery.Sequence]
+	if early := time.Until(record.Next); early > 0 && record.Callback == "" {
 		s.handBack(delivery, early)
 		return
 	}
-	c := &call{worker: s.worker, delivery: delivery, tries: attempt.Tries, recorded: attempt.Tries > 0, spec: *s.spec.Load(), progress: time.Now()}
+	c := &call{worker: s.worker, delivery: delivery, record: record, recorded: recorded, spec: *s.spec.Load(), progress: time.Now()}
 	if delivery.Err == nil && !s.lease(c) {
 		s.handBack(delivery, s.noSlotDelay(time.Now()))
 		return
@@ -63,12 +63,34 @@ func (s *shift) noSlotDelay(now time.Time) time.Duration {
 
 // lease takes a slot for the call. It reports false if there is none, or no more is to be taken.
 func (s *shift) lease(c *call) (ok bool) {
-	if s.stopping() {
+	switch {
+	case s.stopping():
 		return false
+	case c.taken(): // it has its slot; a replica that is gone has none to keep
+		c.lease, _ = s.endpoints.AcquireAt(c.record.Endpoint)
+		return true
+	case c.delivery.Call.Event != "":
+		ok = s.leaseForEvent(c)
+	default:
+		c.lease, ok = s.endpoints.Acquire(s.limits())
 	}
-	if c.lease, ok = s.endpoints.Acquire(s.limits()); !ok {
+	if !ok {
 		s.wakeIfAsleep(time.Now())
 	}
+	return ok
+}
+
+// leaseForEvent takes a slot for an event, and decides where it goes. There is none to take if all replicas that it had to reach are
+// gone.
+func (s *shift) leaseForEvent(c *call) (ok bool) {
+	c.targets = targets(s.endpoints.List(), c.record.Pending)
+	if len(c.targets) == 0 {
+		return c.record.Pending != nil
+	}
+	if s.endpoints.Free(s.limits()) == 0 {
+		return false
+	}
+	c.lease, ok = s.endpoints.AcquireAt(c.targets[0].Address)
 	return ok
 }
 
@@ -99,10 +121,19 @@ func (s *shift) finish(c *call) {
 		delete(s.waiting, sequence)
 		s.over.add(sequence)
 	case again:
-		s.waiting[sequence] = c.next
-		s.handBack(c.delivery, time.Until(c.next.Next))
-	case interrupted:
-		s.handBack(c.delivery, longestNoSlotDelay)
+		s.waiting[sequence] = c.record
+		s.handBack(c.delivery, time.Until(c.record.Next))
+	case returned:
+		s.remember(c)
+		s.handBack(c.delivery, c.wait)
 	case unsettled: // comes back after the ack wait
+		s.remember(c)
+	}
+}
+
+// remember keeps what the attempt has brought although it has no end: that the function has taken the call over, for one.
+func (s *shift) remember(c *call) {
+	if c.recorded || c.taken() || c.record.Pending != nil {
+		s.waiting[c.delivery.Sequence] = c.record
 	}
 }

@@ -158,7 +158,7 @@ func TestStopHandsBackWhatWasNotHandled(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d := New(Config{}, Deps{Bus: r.connect(), Transport: http.DefaultTransport, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry()})
-	if err := d.open(t.Context()); err != nil {
+	if err := d.ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	take, stopTaking := context.WithCancel(t.Context())

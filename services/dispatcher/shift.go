@@ -38,7 +38,7 @@ type shift struct {
 	opened   chan openResult
 	// calls are those that run or have ended without confirmation, by stream sequence.
 	calls map[uint64]*call
-	// waiting are the failed attempts of calls that wait for another one, by stream sequence.
+	// waiting are the attempt records of calls that do not run, by stream sequence.
 	waiting map[uint64]bus.Attempt
 	// over are those that have ended: a server that goes down may confirm an end and forget it.
 	over     recent

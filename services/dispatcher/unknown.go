@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
 const (
@@ -19,6 +20,9 @@ const (
 func (d *Dispatcher) sweep(ctx context.Context) {
 	reconnects, stop := d.deps.Bus.Reconnects()
 	defer stop()
+	if !d.awaitKnown(ctx) {
+		return
+	}
 	ticker := time.NewTicker(min(sweepInterval, max(d.config.UnknownGrace/4, 10*time.Millisecond)))
 	defer ticker.Stop()
 	unknown := map[string]time.Time{} // since when
@@ -29,9 +33,6 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		case <-reconnects:
 		case <-ctx.Done():
 			return
-		}
-		if !d.known.Load() {
-			continue
 		}
 		if depths, err := d.deps.Bus.Depths(ctx); err == nil {
 			d.sweepOnce(depths, unknown)
@@ -136,6 +137,7 @@ func (d *Dispatcher) buryOne(ctx context.Context, name string, delivery *bus.Del
 		return false
 	}
 	d.metrics.ended(unknownFunction, result, time.Since(delivery.Accepted))
+	d.tell(delivery, upstream.Answer{}, result)
 	if tries > 0 {
 		d.removeRecord(ctx, name, delivery.ID)
 	}

@@ -33,7 +33,7 @@ func (a *syncAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // stamp puts our headers into an answer's, in place of any that the function has sent.
 func (a *syncAnswer) stamp(h http.Header) {
 	stampCall(h, a.id, a.start)
-	h.Set(headerDuration, strconv.FormatFloat(time.Since(a.start).Seconds(), 'f', 6, 64))
+	stampDuration(h, a.start)
 	h.Set(headerColdStart, strconv.FormatBool(a.held > 0))
 	h.Set(headerHeld, strconv.FormatInt(a.held.Milliseconds(), 10))
 }
@@ -62,4 +62,9 @@ func answerOf(w http.ResponseWriter) (*syncAnswer, bool) {
 func stampCall(h http.Header, id string, start time.Time) {
 	h[headerCallID] = []string{id}
 	h[headerStart] = []string{strconv.FormatInt(start.UnixNano(), 10)}
+}
+
+// stampDuration sets the header that says how long the call has taken.
+func stampDuration(h http.Header, start time.Time) {
+	h.Set(headerDuration, strconv.FormatFloat(time.Since(start).Seconds(), 'f', 6, 64))
 }

@@ -181,7 +181,7 @@ func TestGatewayMakesNothing(t *testing.T) {
 	js := must(jetstream.New(must(nats.Connect(f.nats.URL()))(t)))(t)
 	t.Cleanup(js.Conn().Close)
 	other := connect(t, f.nats, bus.Settings{Prefix: "other", QueueLimit: 1, PublishPatience: time.Second})
-	g := New(Config{Listen: "127.0.0.1:0"}, Deps{Bus: other, Health: ops.NewHealth(), Logger: f.deps.Logger, Registry: emptyRegistry()})
+	g := New(Config{Listen: []string{"127.0.0.1:0"}}, Deps{Bus: other, Health: ops.NewHealth(), Logger: f.deps.Logger, Registry: emptyRegistry()})
 	if err := g.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ const (
 	// paceStep bytes of a body must come within paceTime, or a caller could hold its memory for ever.
 	paceStep = 64 << 10
 	paceTime = 30 * time.Second
+	// streamRoom is what a body takes in memory while it is streamed into the object store: some of the store's chunks.
+	streamRoom = 512 << 10
 )
 
 var (
@@ -21,52 +24,71 @@ var (
 	errTooLarge = errors.New("larger than the limit")
 )
 
-// readBody reads the body of a call to be queued. Its size is checked before it is read, and every byte is within the
-// budget until release is called.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
-	limit := g.bodyLimit()
-	b := &queuedBody{from: r.Body, budget: g.budget, pace: g.pace}
-	if !arrived(r) {
-		b.control = http.NewResponseController(w)
-	}
-	switch {
-	case r.ContentLength > limit:
-		err = errTooLarge
-	case r.ContentLength > 0:
-		err = b.readKnown(r.ContentLength)
-	case r.ContentLength < 0:
-		err = b.readUnknown(limit)
-	}
-	if err != nil {
-		b.release()
-		return nil, nil, bodyProblem(err, limit)
-	}
-	r.Body, r.ContentLength = http.NoBody, 0 // it is read: nothing is left that could linger
-	return b.data, b.release, nil
-}
-
-// bodyLimit is what the configuration and one message of the queue allow.
-func (g *Gateway) bodyLimit() int64 {
-	if carried := g.deps.Bus.MaxBody(); carried > 0 {
-		return min(g.config.AsyncBodyLimit, carried)
-	}
-	return g.config.AsyncBodyLimit
-}
-
-// queuedBody is a body while it is read into memory.
+// queuedBody is the body of a request whose call is queued. Every byte that it holds is within the budget until release is called.
 type queuedBody struct {
-	from    io.Reader
-	control *http.ResponseController // nil if the whole body is here already
-	budget  *budget
-	pace    time.Duration
-	data    []byte
-	taken   int64 // of the budget
-	due     int   // how much of data the deadline of reading is for
+	from   pacedReader
+	budget *budget
+	// limit bounds the body, and inline what is held of it, in bytes.
+	limit, inline int64
+	// data is the body, or its beginning if there is a stream.
+	data []byte
+	// stream has the whole body if that is too large to be held; else it is nil.
+	stream *streamedBody
+	taken  int64 // of the budget
 }
 
+// readBody reads the body of r up to inline bytes; a larger one, up to limit, is left to be streamed. Its size is checked before it is
+// read.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, limit, inline int64) (*queuedBody, error) {
+	b := &queuedBody{from: pacedReader{from: r.Body, pace: g.pace}, budget: g.budget, limit: limit, inline: min(inline, limit)}
+	if !arrived(r) {
+		b.from.control = http.NewResponseController(w)
+	}
+	if err := b.read(r.ContentLength); err != nil {
+		b.release()
+		return nil, bodyProblem(err, limit)
+	}
+	if b.stream == nil {
+		b.finish(r)
+	}
+	return b, nil
+}
+
+// finish notes that the body is read: nothing is left that could linger, and no deadline may end the wait for the call.
+func (b *queuedBody) finish(r *http.Request) {
+	b.from.stop()
+	r.Body, r.ContentLength = http.NoBody, 0
+}
+
+// release gives the memory back.
 func (b *queuedBody) release() {
 	b.budget.give(b.taken)
 	b.taken = 0
+}
+
+// read reads a body of size bytes, -1 for unknown, or begins its stream.
+func (b *queuedBody) read(size int64) error {
+	switch {
+	case size > b.limit:
+		return errTooLarge
+	case size > b.inline:
+		return b.streamFrom(&b.from, size)
+	case size > 0:
+		return b.readKnown(size)
+	case size < 0:
+		return b.readUnknown()
+	}
+	return nil
+}
+
+// streamFrom makes the body a stream of size bytes, -1 for unknown.
+func (b *queuedBody) streamFrom(from io.Reader, size int64) error {
+	if !b.budget.take(streamRoom) {
+		return errBudget
+	}
+	b.taken += streamRoom
+	b.stream = &streamedBody{from: from, size: size, left: b.limit}
+	return nil
 }
 
 // readKnown reads exactly size bytes.
@@ -84,17 +106,20 @@ func (b *queuedBody) readKnown(size int64) error {
 	return err
 }
 
-// readUnknown reads to the end, but not more than one byte above the limit.
-func (b *queuedBody) readUnknown(limit int64) error {
+// readUnknown reads to the end, but not more than one byte above what may be held.
+func (b *queuedBody) readUnknown() error {
 	for {
-		if int64(len(b.data)) > limit {
+		if int64(len(b.data)) > b.limit {
 			return errTooLarge
 		}
-		if err := b.grow(min(max(firstStep, 2*int64(cap(b.data))), limit+1)); err != nil {
+		if int64(len(b.data)) > b.inline {
+			return b.streamFrom(io.MultiReader(bytes.NewReader(b.data), &b.from), -1)
+		}
+		if err := b.grow(min(max(firstStep, 2*int64(cap(b.data))), b.inline+1)); err != nil {
 			return err
 		}
 		err := b.fill()
-		if errors.Is(err, io.EOF) && int64(len(b.data)) <= limit {
+		if errors.Is(err, io.EOF) && int64(len(b.data)) <= b.inline {
 			return nil
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -118,10 +143,6 @@ func (b *queuedBody) grow(size int64) error {
 // fill reads until there is no more room, or an error, which is io.EOF at the body's end.
 func (b *queuedBody) fill() error {
 	for len(b.data) < cap(b.data) {
-		if b.control != nil && len(b.data) >= b.due {
-			_ = b.control.SetReadDeadline(time.Now().Add(b.pace)) // every server of ours can
-			b.due = len(b.data) + paceStep
-		}
 		n, err := b.from.Read(b.data[len(b.data):cap(b.data)])
 		b.data = b.data[:len(b.data)+n]
 		if err != nil {
@@ -131,10 +152,18 @@ func (b *queuedBody) fill() error {
 	return nil
 }
 
+// problem says why the body was not read to its end, nil if that is not known.
+func (b *queuedBody) problem() *Problem {
+	if b.stream == nil || b.stream.err == nil {
+		return nil
+	}
+	return bodyProblem(b.stream.err, b.limit)
+}
+
 func bodyProblem(err error, limit int64) *Problem {
 	switch {
 	case errors.Is(err, errTooLarge):
-		return problem(largeBody, "the body of a queued call may have %d bytes", limit)
+		return problem(largeBody, "the body may have %d bytes", limit)
 	case errors.Is(err, errBudget):
 		return problem(fullBudget, "the bodies of calls being queued fill the memory set aside for them")
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -54,29 +54,16 @@ func TestTooLargeBodies(t *testing.T) {
 		t.Errorf("depth %d, budget %d", f.depth("f"), f.room())
 	}
 	request := &http.Request{ContentLength: 1 << 20, Body: io.NopCloser(unread{t})}
-	if _, _, err := f.readBody(nil, request); err == nil {
+	if _, err := f.readBody(nil, request, 100_000, 100_000); err == nil {
 		t.Error("a body above the limit was taken")
 	}
 }
 
-// TestOneMessageIsALimit: what NATS cannot carry is refused by us, with or without large headers.
-func TestOneMessageIsALimit(t *testing.T) {
-	f := start(t)
-	f.put(state("f"))
-	limit := f.bus.MaxBody()
-	for size, status := range map[int64]int{limit: http.StatusAccepted, limit + 1: http.StatusRequestEntityTooLarge} {
-		request := f.request("POST", "/async-function/f", strings.Repeat("x", int(size)))
-		request.Header.Set("Large", strings.Repeat("y", 60_000))
-		if answer := f.do(request); answer.StatusCode != status {
-			t.Errorf("%d bytes: %s %s", size, answer.Status, answer.body)
-		}
-	}
-	f.fetch("f", 1)
-}
-
 // TestBodyBudget is row 12: many large bodies at once never take more memory than is set aside, and all of it comes back.
 func TestBodyBudget(t *testing.T) {
-	const size, room, callers = 500_000, 2_000_000, 40
+	// A refused body of that size is read by net/http all the same (256 KiB at most): beyond it, the connection is closed, and a caller who is
+	// still writing may not get to see the answer.
+	const size, room, callers = 200_000, 800_000, 40
 	f := start(t, func(o *options) { o.config.BodyBudget = room })
 	f.put(state("f"))
 	least := int64(room)

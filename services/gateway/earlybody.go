@@ -25,7 +25,8 @@ type earlyBody struct {
 // readEarly starts to read the body of r, if it is a small one that is on its way.
 func (g *Gateway) readEarly(r *http.Request) *earlyBody {
 	size := r.ContentLength
-	if size <= 0 || size > maxEarlyBody || r.Header.Get("Expect") != "" || !g.budget.take(size) {
+	if size <= 0 || size > maxEarlyBody || len(r.Trailer) > 0 || // trailers come with the end of the body, which is not read here
+		r.Header.Get("Expect") != "" || !g.budget.take(size) {
 		return nil
 	}
 	b := &earlyBody{budget: g.budget, size: size, data: make([]byte, size), ended: make(chan struct{})}

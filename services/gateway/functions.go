@@ -42,12 +42,13 @@ type functions struct {
 	mu      sync.RWMutex
 	targets map[string]*target // guarded by mu
 
-	// removed is told of each function that is gone.
-	removed func(name string)
+	// insiders are told of the replicas of each function, removed of each that is gone.
+	insiders *insiders
+	removed  func(name string)
 }
 
-func newFunctions(removed func(name string)) *functions {
-	return &functions{known: make(chan struct{}), targets: map[string]*target{}, removed: removed}
+func newFunctions(insiders *insiders, removed func(name string)) *functions {
+	return &functions{known: make(chan struct{}), targets: map[string]*target{}, insiders: insiders, removed: removed}
 }
 
 // Apply takes the newest state of a function.
@@ -61,6 +62,7 @@ func (f *functions) Apply(state function.State) {
 		f.targets[name] = t
 	}
 	t.state.Store(&state)
+	f.insiders.setReplicas(name, state.Endpoints) // before one of them can be called
 	t.endpoints.Update(state.Endpoints)
 }
 
@@ -70,6 +72,7 @@ func (f *functions) Remove(name string) {
 	defer f.mu.Unlock()
 	if t := f.targets[name]; t != nil {
 		delete(f.targets, name)
+		f.insiders.setReplicas(name, nil)
 		close(t.gone)
 		f.removed(name)
 	}

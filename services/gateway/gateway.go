@@ -20,9 +20,14 @@ import (
 
 // Config is what a person may set.
 type Config struct {
-	Listen string `default:"${listen=:5000}" help:"Address on which the API is served."`
+	Listen       []string `sep:"," default:"${listen=:5000}" help:"Addresses on which the API is served, such as :5000 or 127.0.0.1:5000; several with commas."`
+	InsideListen []string `name:"inside-listen" sep:"," help:"Addresses on which the API is served to callers who are all inside: they may call private functions. Never let the world reach one."`
+	// TrustedProxies are those whose word on the caller's address is taken.
+	TrustedProxies  []Range  `name:"trusted-proxies" sep:"," help:"Addresses, or ranges such as 10.1.2.0/24, of proxies whose X-Forwarded-For says who calls."`
+	ExposeFunctions bool     `name:"expose-functions" default:"${expose_functions=false}" negatable:"" help:"Answer /functions to everybody, not only to callers from inside."`
+	CORSAllowOrigin []Origin `name:"cors-allow-origin" sep:"," default:"*" help:"Origins whose scripts may call functions from a browser, such as https://app.example.org, or * for all."`
 	// AsyncBodyLimit is in bytes.
-	AsyncBodyLimit int64 `default:"524288000" help:"Bytes that the body of a queued call may have; what one NATS message can carry is a limit as well."`
+	AsyncBodyLimit int64 `default:"524288000" help:"Bytes that the body of a queued call may have; larger ones are answered with 413."`
 	// BodyBudget is in bytes.
 	BodyBudget int64         `default:"536870912" help:"Bytes that the bodies of all calls being queued or held may take in memory together; more are answered with 503."`
 	StartWait  time.Duration `default:"120s" help:"How long a sync call is held while no replica is ready, before it is answered with 503."`
@@ -43,13 +48,15 @@ type Deps struct {
 type Gateway struct {
 	config    Config
 	deps      Deps
-	server    *ops.Server
+	listeners *listeners
+	insiders  *insiders
 	proxy     *upstream.Proxy
 	functions *functions
 	// pace and interval are paceTime and activityInterval but in tests.
 	pace, interval time.Duration
 	budget         *budget
 	metrics        *metrics
+	background
 }
 
 // New wires a Gateway; it does nothing before Listen or Run.
@@ -57,27 +64,29 @@ func New(config Config, deps Deps) *Gateway {
 	g := &Gateway{
 		config:   config,
 		deps:     deps,
+		insiders: newInsiders(),
 		budget:   &budget{left: config.BodyBudget},
 		metrics:  newMetrics(deps.Registry),
 		pace:     paceTime,
 		interval: activityInterval,
 	}
-	g.functions = newFunctions(g.metrics.forget)
+	g.functions = newFunctions(g.insiders, g.metrics.forget)
 	g.proxy = upstream.NewProxy(deps.Transport, g.failed)
-	g.server = ops.NewServer(ops.ServerConfig{
-		Name: "gateway", Addr: config.Listen, Flag: "--listen", Handler: Strict(lingering(g.routes(), lingerTime), refuseHead), Logger: deps.Logger,
-		WrapListener: StrictListener, ConnContext: StrictContext,
-	})
+	g.wire(g)
+	g.listeners = newListeners(config, Strict(lingering(cors(g.routes(), config.CORSAllowOrigin), lingerTime), refuseHead), deps.Logger)
 	deps.Health.AddReady(ops.Check{Name: "functions", Probe: g.functions.Known})
 	deps.Health.AddReady(ops.Check{Name: "nats", Probe: func(context.Context) error { return deps.Bus.Connected() }})
 	return g
 }
 
-// Listen opens the port, so that a mistake shows before anything else is started.
-func (g *Gateway) Listen(ctx context.Context) error { return g.server.Listen(ctx) }
+// Listen opens the ports, so that a mistake shows before anything else is started.
+func (g *Gateway) Listen(ctx context.Context) error { return g.listeners.Listen(ctx) }
 
-// Addr is host:port of the API, after Listen.
-func (g *Gateway) Addr() string { return g.server.Addr().String() }
+// Addr is host:port of the API, the first one's, after Listen.
+func (g *Gateway) Addr() string { return firstAddr(g.listeners.public) }
+
+// InsideAddr is host:port of the API for callers from inside, the first one's, after Listen; empty if there is none.
+func (g *Gateway) InsideAddr() string { return firstAddr(g.listeners.inside) }
 
 // Known is closed once the gateway knows the functions and can call them.
 func (g *Gateway) Known() <-chan struct{} { return g.functions.known }
@@ -96,7 +105,9 @@ func (g *Gateway) Run(take, work context.Context) error {
 		failure = g.follow(background)
 	})
 	followers.Go(func() { g.reportActivity(background) })
-	err := g.server.Run(take, work)
+	g.followAll(take, background, &followers)
+	followers.Go(func() { g.followInside(background) })
+	err := g.listeners.Run(take, work)
 	stop()
 	followers.Wait()
 	return errors.Join(failure, err)
@@ -122,24 +133,29 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-func (g *Gateway) routes() http.Handler {
+func (g *Gateway) routes() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = g.routeError
 	for _, below := range []string{"/:name", "/:name/*"} {
 		// A route without methods takes them all; echo's Any takes those that it knows.
-		e.RouteNotFound("/function"+below, g.callSync)
+		e.RouteNotFound("/function"+below, g.callFunction)
 		e.RouteNotFound("/async-function"+below, g.callAsync)
 		// The most frequent ones are found without a second search.
-		e.Match([]string{http.MethodGet, http.MethodPost}, "/function"+below, g.callSync)
+		e.Match([]string{http.MethodGet, http.MethodPost}, "/function"+below, g.callFunction)
 		e.POST("/async-function"+below, g.callAsync)
 	}
+	e.POST("/publish-event/:event", g.publishEvent)
+	e.POST("/publish-event/:event/*", g.publishEvent)
+	e.POST("/async-function-callback/:name/:id/:word", g.callback)
+	e.GET("/status-functions-stream", g.streamStatus)
 	e.Match([]string{http.MethodGet, http.MethodPost}, "/wake-function/:name", g.wake)
+	e.Match([]string{http.MethodGet, http.MethodPost}, "/wake-functions", g.wakeAll)
 	for path, handler := range map[string]echo.HandlerFunc{
 		"/status-functions":      g.statusAll,
 		"/status-function/:name": g.status,
-		"/functions":             g.describeAll,
-		"/functions/:name":       g.describe,
+		"/functions":             g.insideOnly(g.describeAll),
+		"/functions/:name":       g.insideOnly(g.describe),
 		"/health":                echo.WrapHandler(g.deps.Health.LiveHandler()),
 		"/ready":                 echo.WrapHandler(g.deps.Health.ReadyHandler()),
 	} {

@@ -102,14 +102,15 @@ func TestRequestHeadersSync(t *testing.T) {
 // TestRequestHeadersAsync: the same through the queue. Nats-* headers of the caller do nothing to the stream: all calls are there.
 func TestRequestHeadersAsync(t *testing.T) {
 	f := start(t)
-	f.put(state("f"))
-	const calls = 3
-	for range calls {
-		if answer := f.do(f.requestWithAll("/async-function/f/p?q")); answer.StatusCode != http.StatusAccepted {
+	names := []string{"f", "g", "h"} // several, because the same call with the same Idempotency-Key is queued once
+	for _, name := range names {
+		f.put(state(name))
+		if answer := f.do(f.requestWithAll("/async-function/" + name + "/p?q")); answer.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s %s", answer.Status, answer.body)
 		}
 	}
-	for _, delivery := range f.fetch("f", calls) {
+	for _, name := range names {
+		delivery := f.fetch(name, 1)[0]
 		call := delivery.Call
 		if delivery.Err != nil || call.Method != "POST" || call.Path != "/p" || call.Query != "q" || string(call.Body) != "{}" {
 			t.Fatalf("%+v, %v", call, delivery.Err)

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
@@ -14,14 +16,19 @@ const rewake = time.Second
 // acquire takes a slot on the least loaded replica. If none is ready it holds the call until one is. release frees what was
 // held beside the slot, and is never nil.
 func (g *Gateway) acquire(a *syncAnswer, r *http.Request) (lease *upstream.Lease, release func(), p *Problem) {
+	trip := g.flow.begin(r, a.target)
 	if lease, ok := a.target.endpoints.Acquire(upstream.Limits{}); ok {
-		return lease, func() {}, nil
+		trip.goesTo(lease)
+		return lease, trip.end(), nil
 	}
+	trip.waits()
 	body := g.readEarly(r)
 	lease, p = g.hold(a, r, body)
 	a.held = time.Since(a.start)
 	g.metrics.held.WithLabelValues(a.target.name).Observe(a.held.Seconds())
-	return lease, body.release, p
+	trip.starts()
+	trip.goesTo(lease)
+	return lease, func() { body.release(); trip.ends() }, p
 }
 
 // hold wakes the function and waits for a replica, and for the body if that is read early.
@@ -64,9 +71,17 @@ func (g *Gateway) notReady(t *target) *Problem {
 	if t.endpoints.Ready() > 0 {
 		return problem(lateBody, "%q is ready, but the whole body has not come within %s", t.name, g.config.StartWait)
 	}
-	detail := ""
-	if problems := t.state.Load().Problems; len(problems) > 0 {
-		detail = ": " + strings.Join(problems, "; ")
+	return problem(idleFunction, "no replica of %q became ready within %s%s", t.name, g.config.StartWait, whyNot(t.state.Load()))
+}
+
+// whyNot says, behind a sentence, what keeps the function from being ready.
+func whyNot(s *function.State) string {
+	reasons := slices.Clone(s.Problems)
+	if len(s.Waits) > 0 {
+		reasons = append([]string{"it waits for " + strings.Join(s.Waits, ", ")}, reasons...)
 	}
-	return problem(idleFunction, "no replica of %q became ready within %s%s", t.name, g.config.StartWait, detail)
+	if len(reasons) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(reasons, "; ")
 }

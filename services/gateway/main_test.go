@@ -52,7 +52,10 @@ type options struct {
 func start(t testing.TB, changes ...func(*options)) *fixture {
 	t.Helper()
 	o := options{
-		config:   Config{Listen: "127.0.0.1:0", AsyncBodyLimit: 1 << 30, BodyBudget: 64 << 20, StartWait: testPatience},
+		config: Config{
+			Listen: []string{"127.0.0.1:0"}, InsideListen: []string{"127.0.0.1:0"}, ExposeFunctions: true, CORSAllowOrigin: []Origin{"*"},
+			AsyncBodyLimit: 1 << 30, BodyBudget: 64 << 20, StartWait: testPatience,
+		},
 		settings: bus.Settings{Prefix: "sluice", QueueLimit: 100_000, PublishPatience: testPatience},
 		log:      io.Discard,
 	}
@@ -103,8 +106,10 @@ func (f *fixture) run() {
 		interrupt()
 		<-done
 	})
-	if err := f.bus.EnsureCalls(f.t.Context()); err != nil { // as the dispatcher does
-		f.t.Fatal(err)
+	for _, ensure := range []func(context.Context) error{f.bus.EnsureCalls, f.bus.EnsureKeys} { // as the dispatcher does
+		if err := ensure(f.t.Context()); err != nil {
+			f.t.Fatal(err)
+		}
 	}
 	f.store = must(f.bus.OpenFunctions(f.t.Context()))(f.t)
 	wait(f.t, "the gateway to know the bucket", f.Known())
@@ -145,6 +150,12 @@ func state(name string, addresses ...string) function.State {
 }
 
 func (f *fixture) url(path string) string { return "http://" + f.Addr() + path }
+
+// inside sends a request without a body through the listener whose callers are inside.
+func (f *fixture) inside(method, path string) result {
+	f.t.Helper()
+	return f.do(must(http.NewRequestWithContext(f.t.Context(), method, "http://"+f.InsideAddr()+path, nil))(f.t))
+}
 
 // result is an answer that has been read.
 type result struct {

@@ -21,6 +21,8 @@ type metrics struct {
 	calls    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	held     *prometheus.HistogramVec
+	// events has the label event, which is always that of an event that somebody subscribes to.
+	events *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -36,8 +38,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "sluice_start_wait_seconds", Help: "How long calls were held because no replica was ready; calls that were not held are left out.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
 		}, []string{"function"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_events_total", Help: "Events that were published to functions that subscribe to them, by how: accepted, or our own reason.",
+		}, []string{"event", "outcome"}),
 	}
-	registry.MustRegister(m.calls, m.duration, m.held)
+	registry.MustRegister(m.calls, m.duration, m.held, m.events)
 	return m
 }
 
@@ -61,12 +66,19 @@ func (m *metrics) queued(t *target, took time.Duration) {
 
 // refused counts an async call that was not accepted, err being a Problem.
 func (m *metrics) refused(t *target, err error, took time.Duration) {
-	outcome := "unknown"
+	m.observe(t.name, modeAsync, outcomeOf(err), took)
+}
+
+// event counts an event that somebody subscribes to.
+func (m *metrics) event(name, outcome string) { m.events.WithLabelValues(name, outcome).Inc() }
+
+// outcomeOf is the label of an error, which is a Problem.
+func outcomeOf(err error) string {
 	var p *Problem
 	if errors.As(err, &p) {
-		outcome = p.name()
+		return p.name()
 	}
-	m.observe(t.name, modeAsync, outcome, took)
+	return "unknown"
 }
 
 // proxied counts a call that a function has answered, or has not.

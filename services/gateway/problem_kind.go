@@ -30,7 +30,10 @@ const (
 	badRequest problemKind = iota
 	unknownFunction
 	unknownRoute
+	unknownEvent
+	closedCall
 	wrongMethod
+	reusedKey
 	lateBody
 	largeBody
 	fullQueue
@@ -38,9 +41,11 @@ const (
 	internalError
 	unreachableFunction
 	brokenFunction
+	lostCall
 	starting
 	fullBudget
 	idleFunction
+	fullStreams
 	fullStorage
 	silentQueue
 	lateFunction
@@ -51,7 +56,10 @@ var problemKinds = [...]ProblemKind{
 	badRequest:      {"bad-request", http.StatusBadRequest, "The request cannot be read", 0},
 	unknownFunction: {"function-not-found", http.StatusNotFound, "No such function", 0},
 	unknownRoute:    {"route-not-found", http.StatusNotFound, "No such route", 0},
+	unknownEvent:    {"event-not-found", http.StatusNotFound, "No such event", 0},
+	closedCall:      {"call-not-open", http.StatusNotFound, "The call waits for no callback", 0},
 	wrongMethod:     {"method-not-allowed", http.StatusMethodNotAllowed, "Method not allowed", 0},
+	reusedKey:       {"idempotency-key-reused", http.StatusConflict, "The idempotency key belongs to another call", 0},
 	lateBody:        {"body-timeout", http.StatusRequestTimeout, "The body did not come in time", 0},
 	largeBody:       {"body-too-large", http.StatusRequestEntityTooLarge, "The body is too large", 0},
 	fullQueue:       {"queue-full", http.StatusTooManyRequests, "The function's queue is full", 5},
@@ -60,9 +68,11 @@ var problemKinds = [...]ProblemKind{
 	internalError:       {"internal", http.StatusInternalServerError, "Internal error", 0},
 	unreachableFunction: {"function-unreachable", http.StatusBadGateway, "The function cannot be reached", 1},
 	brokenFunction:      {"function-broke-off", http.StatusBadGateway, "The function's answer broke off", 0},
+	lostCall:            {"call-given-up", http.StatusBadGateway, "The call was given up", 0},
 	starting:            {"starting", http.StatusServiceUnavailable, "The gateway is starting", 1},
 	fullBudget:          {"body-budget-full", http.StatusServiceUnavailable, "Too many large bodies at once", 1},
 	idleFunction:        {"function-not-ready", http.StatusServiceUnavailable, "The function is not ready", 5},
+	fullStreams:         {"too-many-streams", http.StatusServiceUnavailable, "Too many clients follow the status", 5},
 	fullStorage:         {"queue-storage-full", http.StatusServiceUnavailable, "The queue's storage is full", 30},
 	silentQueue:         {"queue-unavailable", http.StatusServiceUnavailable, "The queue does not answer", 1},
 	lateFunction:        {"function-timeout", http.StatusGatewayTimeout, "The function did not answer in time", 0},

@@ -137,10 +137,10 @@ func TestStatusHasTheShapeOfSlimFaas(t *testing.T) {
 	for path, want := range map[string]string{
 		"/status-functions": "[" + a + "," + b + "]", "/status-function/a": a, "/status-function/b": b,
 	} {
-		if answer := f.send("GET", path, ""); strings.TrimSpace(answer.body) != want || !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/json") {
+		if answer := f.inside("GET", path); strings.TrimSpace(answer.body) != want || !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/json") {
 			t.Errorf("%s: %s %s", path, answer.Status, answer.body)
 		}
-		if answer := f.send("HEAD", path, ""); answer.StatusCode != http.StatusOK {
+		if answer := f.inside("HEAD", path); answer.StatusCode != http.StatusOK {
 			t.Errorf("HEAD %s: %s", path, answer.Status)
 		}
 		expectProblem(t, f.send("POST", path, ""), wrongMethod)
@@ -183,7 +183,7 @@ func TestEmptyListsAreLists(t *testing.T) {
 // TestNothingIsKnownAtTheStart: before the bucket has been read, what is not there may be.
 func TestNothingIsKnownAtTheStart(t *testing.T) {
 	f := start(t)
-	unread := New(Config{}, Deps{Bus: f.bus, Health: f.deps.Health, Logger: f.deps.Logger, Registry: emptyRegistry()})
+	unread := New(Config{ExposeFunctions: true}, Deps{Bus: f.bus, Health: f.deps.Health, Logger: f.deps.Logger, Registry: emptyRegistry()})
 	for _, path := range []string{"/function/f", "/async-function/f", "/wake-function/f", "/status-function/f", "/status-functions", "/functions", "/functions/f"} {
 		answer := httptest.NewRecorder()
 		unread.routes().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))

@@ -10,33 +10,20 @@ import (
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// wake starts a function without calling it.
-func (g *Gateway) wake(c echo.Context) error {
-	t, err := g.public(c.Param("name"))
-	if err != nil {
-		return err
-	}
-	if err := g.deps.Bus.Wake(t.name); err != nil {
-		return problem(silentQueue, "the wake could not be sent: %v", err)
-	}
-	t.called.Store(true) // the next report repeats it, in case the wake is lost
-	return c.NoContent(http.StatusNoContent)
-}
-
 // statusAll answers in the shape of SlimFaas.
 func (g *Gateway) statusAll(c echo.Context) error {
 	if p := g.notStarted(); p != nil {
 		return p
 	}
 	statuses := []function.Status{}
-	for _, t := range g.functions.all() {
+	for _, t := range g.allVisible(c.Request()) {
 		statuses = append(statuses, t.state.Load().Status())
 	}
 	return c.JSON(http.StatusOK, statuses)
 }
 
 func (g *Gateway) status(c echo.Context) error {
-	t, err := g.named(c.Param("name"))
+	t, err := g.visible(c.Request(), c.Param("name"))
 	if err != nil {
 		return err
 	}
@@ -55,6 +42,16 @@ type Description struct {
 
 func (t *target) describe() Description {
 	return Description{State: *t.state.Load(), InFlight: t.inFlight.Load(), Calls: t.endpoints.InFlight()}
+}
+
+// insideOnly answers callers from outside as if there were no such route, unless all may know what the functions are.
+func (g *Gateway) insideOnly(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if !g.config.ExposeFunctions && !g.isInside(c.Request()) {
+			return echo.ErrNotFound
+		}
+		return next(c)
+	}
 }
 
 func (g *Gateway) describeAll(c echo.Context) error {
@@ -85,39 +82,10 @@ func (g *Gateway) describe(c echo.Context) error {
 	return c.JSON(http.StatusOK, description)
 }
 
-// public is the function of that name, if it may be called from outside.
-func (g *Gateway) public(name string) (*target, error) {
-	t, err := g.named(name)
-	if err != nil {
-		return nil, err
-	}
-	if t.private() {
-		return nil, functionNotFound(name)
-	}
-	return t, nil
-}
-
-// named is the function of that name.
-func (g *Gateway) named(name string) (*target, error) {
-	if t := g.functions.get(name); t != nil {
-		return t, nil
-	}
-	if p := g.notStarted(); p != nil {
-		return nil, p
-	}
-	return nil, functionNotFound(name)
-}
-
 // notStarted is what to answer as long as it is not known which functions there are; then it is nil.
 func (g *Gateway) notStarted() *Problem {
 	if err := g.functions.Known(context.Background()); err != nil {
 		return problem(starting, "%v", err)
 	}
 	return nil
-}
-
-// private reports whether the function may only be called from inside. Nobody is inside yet, so it is answered as if it
-// were not there.
-func (t *target) private() bool {
-	return t.state.Load().Function.DefaultVisibility == function.Private
 }

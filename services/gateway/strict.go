@@ -16,9 +16,11 @@ import (
 // and the handler answers 400 and closes the connection once something in it was ambiguous.
 //
 // Pipelined requests are served, but one that has an ambiguous successor in the same packet is refused with it
-// (RFC 9112 §9.3.2 lets a server close). HTTP/2 over these connections is not supported.
+// (RFC 9112 §9.3.2 lets a server close). A connection that begins with the preface of HTTP/2 carries frames, whose requests
+// are checked one by one (strict_http2.go).
 
-// StrictListener watches the connections of l. It must be the outermost listener, outside of TLS.
+// StrictListener watches the connections of l. It must be the outermost listener, outside of TLS, of a server that takes HTTP/2
+// without TLS, or nothing after its preface.
 func StrictListener(l net.Listener) net.Listener { return strictListener{l} }
 
 // StrictContext is the http.Server's ConnContext.
@@ -39,6 +41,10 @@ func Strict(next http.Handler, refuse func(w http.ResponseWriter, r *http.Reques
 		conn, reason := (*strictConn)(nil), errNotStrict
 		if strict, ok := r.Context().Value(strictKey{}).(*strictConn); ok {
 			conn, reason = strict, strict.unclear()
+		}
+		if r.ProtoMajor >= 2 && conn != nil {
+			reason = checkHTTP2(r)
+			w = &http2Writer{ResponseWriter: w}
 		}
 		if reason != nil {
 			w.Header().Set("Connection", "close")
@@ -71,7 +77,7 @@ type strictConn struct {
 	framing framing
 	// problem is what was ambiguous. It is stored before the server sees the bytes, so before its handler runs.
 	problem atomic.Pointer[framingError]
-	// switched says that HTTP has ended on this connection.
+	// switched says that HTTP/1.1 has ended on this connection.
 	switched atomic.Bool
 }
 
@@ -82,6 +88,9 @@ func (c *strictConn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	problem := c.framing.follow(p[:n])
+	if c.framing.state == inHTTP2 {
+		c.switched.Store(true)
+	}
 	if problem == nil {
 		return n, err
 	}
@@ -101,10 +110,10 @@ func (c *strictConn) CloseWrite() error {
 }
 
 // arrived reports whether the whole request has been read from its connection, so that to read its body takes no time. It is called
-// by a handler before it reads: until then nobody else does.
+// by a handler before it reads: until then nobody else does, but over HTTP/2.
 func arrived(r *http.Request) bool {
 	c, ok := r.Context().Value(strictKey{}).(*strictConn)
-	return ok && c.framing.state == atRequestLine
+	return ok && r.ProtoMajor < 2 && c.framing.state == atRequestLine
 }
 
 func (c *strictConn) unclear() error {

@@ -47,7 +47,8 @@ const (
 	inChunk
 	atChunkEnd
 	inTrailer
-	lost // after a problem: nothing that follows has a meaning
+	inHTTP2 // after its preface: what follows is frames
+	lost    // after a problem: nothing that follows has a meaning
 )
 
 // framing follows the requests on one connection: where heads and bodies begin and end (RFC 9112 §6 and §7). It is
@@ -58,6 +59,8 @@ type framing struct {
 	line []byte
 	// left is how many bytes of the body or chunk follow.
 	left int64
+	// preface is how many bytes of http2Preface the connection has begun with, -1 after another byte.
+	preface int
 
 	// newHead says that the last head ended in the bytes that are followed now.
 	newHead bool
@@ -69,7 +72,10 @@ type framing struct {
 // follow takes the next bytes of the connection. After it returned a problem it does nothing.
 func (f *framing) follow(p []byte) *framingError {
 	f.newHead = false
-	for len(p) > 0 && f.state != lost {
+	if f.preface >= 0 && f.followPreface(p) {
+		return nil
+	}
+	for len(p) > 0 && f.state != lost && f.state != inHTTP2 {
 		var problem *framingError
 		if f.state == inBody || f.state == inChunk {
 			p = f.skip(p)
@@ -78,11 +84,30 @@ func (f *framing) follow(p []byte) *framingError {
 		}
 		if problem != nil {
 			late := f.state >= atChunkSize && !f.newHead
-			*f = framing{state: lost}
+			*f = framing{state: lost, preface: -1}
 			return &framingError{reason: problem.reason, late: late}
 		}
 	}
 	return nil
+}
+
+// http2Preface is what a connection begins with whose client speaks HTTP/2 from the first byte on (RFC 9113 §3.4).
+const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// followPreface reports whether the connection has begun with the preface, whole: exactly then net/http speaks HTTP/2 too.
+// As long as it may, its bytes are followed as HTTP/1.1 as well, and are nothing ambiguous there.
+func (f *framing) followPreface(p []byte) bool {
+	n := min(len(p), len(http2Preface)-f.preface)
+	if string(p[:n]) != http2Preface[f.preface:f.preface+n] {
+		f.preface = -1
+		return false
+	}
+	f.preface += n
+	if f.preface < len(http2Preface) {
+		return false
+	}
+	*f = framing{state: inHTTP2, preface: -1}
+	return true
 }
 
 // skip passes over data of a body.
@@ -142,7 +167,7 @@ func (f *framing) wholeLine(line []byte) *framingError {
 		return f.chunkEnd(text)
 	case inTrailer:
 		return f.trailerField(text)
-	case inBody, inChunk, lost: // not read by lines
+	case inBody, inChunk, inHTTP2, lost: // not read by lines
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ func (g *Gateway) callSync(c echo.Context) error {
 		Endpoints:      &t.endpoints,
 		Lease:          lease,
 		Path:           ask.path,
+		TrustPeer:      g.trustsPeer(c.Request()),
 		Timeout:        t.state.Load().Function.Configuration.DefaultSync.Timeout(),
 		RequestHeader:  func(h http.Header) { stampCall(h, a.id, a.start) },
 		ResponseHeader: a.stamp,
@@ -39,7 +40,7 @@ func (g *Gateway) callSync(c echo.Context) error {
 	return nil
 }
 
-// find looks up the function that a request calls.
+// find looks up the function that a request calls, if its caller may call that path of it.
 func (g *Gateway) find(c echo.Context) (functionTarget, *target, error) {
 	r := c.Request()
 	if r.Method == http.MethodConnect { // it would make a tunnel (RFC 9110 §9.3.6)
@@ -49,7 +50,7 @@ func (g *Gateway) find(c echo.Context) (functionTarget, *target, error) {
 	if err != nil {
 		return ask, nil, unreadable("request target", err)
 	}
-	t, err := g.public(ask.name)
+	t, err := g.callable(r, ask.name, ask.path)
 	return ask, t, err
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/services/scaler"
 )
 
@@ -34,6 +37,12 @@ type ClusterConfig struct {
 	DataDir string
 	// Env has KEY=value entries for every child, such as SLUICE_URL. They win over a workload's own.
 	Env []string
+	// UntrustedEnv is the same for the children of functions that are not trusted.
+	UntrustedEnv []string
+	// Follow, if there is one, runs beside Watch until ctx ends, and applies all workloads whenever one of them has changed.
+	Follow func(ctx context.Context, apply func([]Workload))
+	// Released, if there is one, waits until no call is in flight at a replica that is no endpoint any more, or ctx ends.
+	Released func(ctx context.Context, function, address string)
 	// Logger gets what the children write, a field for the function, the replica and the stream with each line.
 	Logger zerolog.Logger
 	// StartTimeout is how long a process may take to become ready; 120 s when it is 0.
@@ -53,11 +62,13 @@ type Cluster struct {
 	tools  replicaTools   // set by Watch before any replica starts
 	lives  sync.WaitGroup // the goroutine of each slot
 	signal chan struct{}  // holds one token while there are sets in stale
+	moved  chan struct{}  // holds one token while addresses are to be looked up at once
 
-	mu    sync.Mutex
-	sets  map[string]*replicaSet   // guarded by mu, with all that is in it
-	stale map[*replicaSet]struct{} // guarded by mu: changed since they were observed
-	watch context.Context          //nolint:containedctx // guarded by mu: that of Watch, nil while it does not run
+	mu     sync.Mutex
+	sets   map[string]*replicaSet          // guarded by mu, with all that is in it
+	stale  map[*replicaSet]struct{}        // guarded by mu: changed since they were observed
+	inside map[netip.Addr]function.Insider // guarded by mu: to be reported; nil when that was done
+	watch  context.Context                 //nolint:containedctx // guarded by mu: that of Watch, nil while it does not run
 }
 
 var _ scaler.Cluster = (*Cluster)(nil)
@@ -75,7 +86,7 @@ func NewCluster(config ClusterConfig) (*Cluster, error) {
 		}
 		sources[name] = workload.Source
 	}
-	return &Cluster{config: config, logger: config.Logger, signal: make(chan struct{}, 1)}, nil
+	return &Cluster{config: config, logger: config.Logger, signal: make(chan struct{}, 1), moved: make(chan struct{}, 1)}, nil
 }
 
 // Watch implements scaler.Cluster: it ends what an earlier run left, starts every function's first replicas, and
@@ -89,32 +100,29 @@ func (c *Cluster) Watch(ctx context.Context, observer scaler.Observer) error {
 	defer processes.close()
 	c.tools = replicaTools{
 		processes: processes, ports: newPorts(), client: newProbeClient(),
-		env: c.config.Env, startTimeout: c.config.StartTimeout,
+		env: c.config.Env, untrustedEnv: c.config.UntrustedEnv, startTimeout: c.config.StartTimeout,
 	}
 	c.start(ctx)
 	defer c.finish()
 	for _, workload := range c.config.Workloads {
-		c.observe(observer, workload.Function.Name)
+		c.report(observer, workload.Function.Name)
 	}
 	observer.Synced()
 	c.follow(ctx, observer)
 	return nil
 }
 
-// start makes the replica sets as the manifests want them.
+// start makes the replica sets as the manifests want them, and what runs beside them.
 func (c *Cluster) start(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.watch, c.sets, c.stale = ctx, map[string]*replicaSet{}, map[*replicaSet]struct{}{}
+	c.watch, c.sets, c.stale, c.inside = ctx, map[string]*replicaSet{}, map[*replicaSet]struct{}{}, nil
 	for _, workload := range c.config.Workloads {
-		if workload.GracePeriod <= 0 {
-			workload.GracePeriod = defaultGracePeriod
-		}
-		set := &replicaSet{workload: workload}
-		c.sets[workload.Function.Name] = set
-		if workload.URL == "" {
-			c.resize(set, min(max(workload.Replicas, 0), maxReplicas), nil) //nolint:contextcheck // replicas live with Watch, not with this call
-		}
+		c.add(workload) //nolint:contextcheck // replicas live with Watch, not with this call
+	}
+	c.lives.Go(func() { c.followAddresses(ctx) })
+	if c.config.Follow != nil {
+		c.lives.Go(func() { c.config.Follow(ctx, c.apply) })
 	}
 }
 
@@ -134,40 +142,54 @@ func (c *Cluster) follow(ctx context.Context, observer scaler.Observer) {
 			return
 		case <-c.signal:
 		}
-		for _, name := range c.takeStale() {
+		for _, name := range c.staleNames() {
 			if ctx.Err() != nil {
 				return
 			}
-			c.observe(observer, name)
+			c.report(observer, name)
+		}
+		if inside := c.takeInside(); inside != nil && ctx.Err() == nil {
+			observer.Inside(inside)
 		}
 	}
 }
 
-func (c *Cluster) takeStale() []string {
+func (c *Cluster) staleNames() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	names := make([]string, 0, len(c.stale))
 	for set := range c.stale {
-		names = append(names, set.workload.Function.Name)
+		names = append(names, set.name)
 	}
 	slices.Sort(names)
 	return names
 }
 
-// observe reports a workload as it is at this moment. The observer is called without the mutex, so it may call
-// SetReplicas.
-func (c *Cluster) observe(observer scaler.Observer, name string) {
+// report tells of a workload as it is at this moment, or that it is gone. The observer is called without the mutex, so it
+// may call SetReplicas.
+func (c *Cluster) report(observer scaler.Observer, name string) {
 	c.mu.Lock()
 	set := c.sets[name]
 	delete(c.stale, set)
+	gone, told := set.removed, set.forgotten
+	set.forgotten = gone
 	observed := set.observe()
 	c.mu.Unlock()
-	observer.Observe(observed)
+	switch {
+	case !gone:
+		observer.Observe(observed)
+	case !told:
+		observer.Forget(name)
+	}
 }
 
 // changed is called with mu held.
 func (c *Cluster) changed(set *replicaSet) {
 	c.stale[set] = struct{}{}
+	c.poke()
+}
+
+func (c *Cluster) poke() {
 	select {
 	case c.signal <- struct{}{}:
 	default: // a token is there already
@@ -190,25 +212,32 @@ func (c *Cluster) SetReplicas(ctx context.Context, name string, count int, victi
 	}
 	set, ok := c.sets[name]
 	switch {
-	case !ok:
+	case !ok || set.removed || set.workload.Watched:
 		return fmt.Errorf("set replicas of function %s: %w", name, ErrUnknownFunction)
 	case set.workload.URL != "":
 		return fmt.Errorf("set replicas of function %s at %s: %w", name, set.workload.URL, ErrFixed)
 	}
-	c.resize(set, count, victims) //nolint:contextcheck // replicas live with Watch, not with this call
+	set.count = count
+	c.changed(set)
+	c.reconcile(set, victims) //nolint:contextcheck // replicas live with Watch, not with this call
 	return nil
 }
 
-// resize is called with mu held. What is to end is unready from this moment on.
-func (c *Cluster) resize(set *replicaSet, count int, victims []string) {
-	for _, r := range set.excess(count, victims) {
-		r.wanted, r.ready = false, false
-		if r.stop != nil {
-			r.stop()
-		}
-		c.changed(set)
+// reconcile takes the next step towards the count and the version of the set. It is called with mu held. What is to end is
+// unready from this moment on; its calls in flight end first, unless somebody has already waited for that with the victims.
+func (c *Cluster) reconcile(set *replicaSet, victims []string) {
+	if c.watch == nil || c.watch.Err() != nil {
+		return
 	}
-	for len(set.wanted()) < count {
+	next := set.plan(victims)
+	for _, r := range next.end {
+		r.wanted = false
+		c.end(r, !slices.Contains(victims, r.name))
+	}
+	for _, r := range next.restart {
+		c.end(r, true)
+	}
+	for range next.start {
 		r := set.want()
 		c.changed(set)
 		if !r.alive {
@@ -217,4 +246,13 @@ func (c *Cluster) resize(set *replicaSet, count int, victims []string) {
 			c.lives.Go(func() { c.live(watch, r) })
 		}
 	}
+}
+
+// end ends the process of a replica, which starts again if it is still wanted. It is called with mu held.
+func (c *Cluster) end(r *replica, drains bool) {
+	r.ready, r.drains = false, drains
+	if r.stop != nil {
+		r.stop()
+	}
+	c.changed(r.set)
 }

@@ -20,13 +20,15 @@ func TestClusterConforms(t *testing.T) {
 	scalertest.RunCluster(t, func(t *testing.T) scalertest.Fixture {
 		second := testFunction(t, "second", "serve")
 		second.Function.Kind = function.KindStatefulSet
+		database := testFunction(t, "database", "serve")
+		database.Watched = true
 		cluster, err := NewCluster(ClusterConfig{
-			Workloads: []Workload{testFunction(t, "first", "serve"), second}, DataDir: t.TempDir(),
+			Workloads: []Workload{testFunction(t, "first", "serve"), second, database}, DataDir: t.TempDir(),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return scalertest.Fixture{Cluster: cluster, Names: []string{"first", "second"}, Timeout: patience}
+		return scalertest.Fixture{Cluster: cluster, Names: []string{"first", "second"}, Watched: []string{"database"}, Timeout: patience}
 	})
 }
 

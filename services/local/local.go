@@ -31,6 +31,9 @@ type Config struct {
 	Scaler     scaler.Config     `embed:""`
 	Bus        bus.Settings      `embed:""`
 
+	MockFunctions MockFunctions `name:"mock-functions" placeholder:"JSON" help:"Functions that run already, called at --base-function-url and not scaled: {\"Functions\":[{\"Name\":\"fibonacci\",\"NumberParallelRequest\":1}]}."`
+	Namespace     string        `name:"namespace" default:"default" help:"What {namespace} stands for in --base-function-url."`
+
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" help:"Address of the embedded NATS server."`
 	OpsListen  string `name:"ops-listen" default:"127.0.0.1:5001" help:"Address of /metrics, /health, /ready and /debug/pprof/."`
 	Data       string `default:"sluice-data" help:"Folder for all state. One process uses it at a time."`
@@ -51,7 +54,9 @@ type Local struct {
 	registry   *prometheus.Registry
 	health     *ops.Health
 	buses      []*bus.Bus
-	workloads  []Workload
+	manifests  *Manifests
+	workloads  []Workload // as they were at the start
+	callers    *callers
 	gateway    *gateway.Gateway
 	dispatcher *dispatcher.Dispatcher
 	scaler     *scaler.Scaler
@@ -82,7 +87,7 @@ func (l *Local) Run(take, work context.Context) (err error) {
 		Stages: []ops.Stage{
 			{Name: "gateway", Run: l.afterSync(l.serve)},
 			{Name: "dispatcher", Run: l.afterSync(l.dispatcher.Run)},
-			{Name: "scaler", Run: ops.Prompt(l.scaler.Run)},
+			{Name: "scaler", Run: ops.Prompt(l.scale)},
 			{Name: "ops", Run: l.ops.Run},
 		},
 		Health: l.health, DrainTimeout: l.config.DrainTimeout, Close: l.close, Logger: l.logger,
@@ -91,7 +96,19 @@ func (l *Local) Run(take, work context.Context) (err error) {
 
 // load reads the manifests and tells what is passed over or wrong.
 func (l *Local) load() error {
-	workloads, notices, err := LoadManifests(l.config.Manifests)
+	// It is for those functions alone: the others have addresses of their own.
+	template := l.config.Scaler.BaseFunctionURL.String()
+	l.config.Scaler.BaseFunctionURL = scaler.FunctionURL{}
+	if template != "" && len(l.config.MockFunctions.functions) == 0 {
+		l.logger.Warn().Msg("--base-function-url " + template + " has no effect here without --mock-functions: each process has an address of its own")
+	}
+	mocks, notices, err := l.config.MockFunctions.workloads(template, l.config.Namespace)
+	if err != nil {
+		return err
+	}
+	logNotices(l.logger, notices)
+	l.manifests = NewManifests(l.config.Manifests, mocks)
+	workloads, notices, err := l.manifests.Read()
 	if err != nil {
 		return err
 	}
@@ -134,6 +151,9 @@ func (l *Local) wireCallers() error {
 	if err != nil {
 		return err
 	}
+	if len(l.config.Gateway.InsideListen) == 0 {
+		l.config.Gateway.InsideListen = []string{"127.0.0.1:0"}
+	}
 	l.gateway = gateway.New(l.config.Gateway, gateway.Deps{
 		Bus: gatewayBus, Name: "gateway-" + name, Transport: upstream.NewTransport(), Health: l.health, Logger: l.logger, Registry: l.registry,
 	})
@@ -151,15 +171,32 @@ func (l *Local) wireScaler() error {
 	if err != nil {
 		return err
 	}
+	callersBus, err := l.connect("processes")
+	if err != nil {
+		return err
+	}
+	l.callers = newCallers(callersBus, l.config.Scaler.DrainTimeout, l.logger)
 	cluster, err := NewCluster(ClusterConfig{
-		Workloads: l.workloads, DataDir: l.folder.path, Env: []string{"SLUICE_URL=" + l.url()},
-		Logger: l.logger, StartTimeout: l.config.StartTimeout,
+		Workloads: l.workloads, DataDir: l.folder.path, Logger: l.logger, StartTimeout: l.config.StartTimeout,
+		Env: []string{"SLUICE_URL=" + l.insideURL()}, UntrustedEnv: []string{"SLUICE_URL=" + l.url()},
+		Follow: func(ctx context.Context, apply func([]Workload)) { l.manifests.Follow(ctx, apply, l.logger) }, Released: l.callers.released,
 	})
 	if err != nil {
 		return err
 	}
 	l.scaler = scaler.New(l.config.Scaler, scaler.Deps{Bus: scalerBus, Cluster: cluster, Logger: l.logger, Registry: l.registry})
 	return nil
+}
+
+// scale runs the scaler, and beside it what its processes need to know.
+func (l *Local) scale(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { l.callers.run(ctx) })
+	err := l.scaler.Run(ctx)
+	stop()
+	beside.Wait()
+	return err
 }
 
 func (l *Local) connect(service string) (*bus.Bus, error) {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -49,70 +47,7 @@ const maxManifestSize = 4 << 20
 // *.yml files in the order of their names. What is wrong in one document is refused with a notice and stops no
 // other one; a path that does not exist is an error.
 func LoadManifests(paths []string) ([]Workload, []Notice, error) {
-	l := loader{places: map[string]string{}, seen: map[string]bool{}}
-	for _, path := range paths {
-		if err := l.path(path); err != nil {
-			return nil, nil, fmt.Errorf("read manifests: %w", err)
-		}
-	}
-	return l.workloads, l.notices, nil
-}
-
-// loader collects what the manifests say.
-type loader struct {
-	workloads []Workload
-	notices   []Notice
-	// places has file:line of each function's manifest.
-	places map[string]string
-	// seen has the absolute paths that were read: a file may be given beside its folder.
-	seen map[string]bool
-}
-
-func (l *loader) path(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return l.file(path)
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return err
-	}
-	found := false
-	for _, entry := range entries {
-		if entry.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(entry.Name())) {
-			continue
-		}
-		found = true
-		if err := l.file(filepath.Join(path, entry.Name())); err != nil {
-			return err
-		}
-	}
-	if !found {
-		l.notices = append(l.notices, Notice{Level: LevelWarn, File: path, Text: "the folder has no *.yaml or *.yml file"})
-	}
-	return nil
-}
-
-func (l *loader) file(path string) error {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	if l.seen[absolute] {
-		return nil
-	}
-	l.seen[absolute] = true
-	f := manifestFile{loader: l, path: path, folder: filepath.Dir(absolute)}
-	content, err := readManifest(path)
-	if err != nil {
-		f.notice(LevelError, 0, "", err.Error())
-		return nil
-	}
-	f.read(content)
-	return nil
+	return NewManifests(paths, nil).Read()
 }
 
 func readManifest(path string) ([]byte, error) {
@@ -150,11 +85,31 @@ func (f *manifestFile) read(content []byte) {
 	for _, part := range splitDocuments(content) {
 		documents, err := parseYAML(part, &used)
 		for _, document := range documents {
+			before := len(f.notices)
 			f.document(document)
+			f.noteRefused(document.text("metadata", "name"), before)
 		}
 		var wrong *yamlError
 		if errors.As(err, &wrong) {
+			before := len(f.notices)
 			f.notice(LevelError, wrong.line, "", wrong.text)
+			f.noteRefused("", before)
+		}
+	}
+}
+
+// noteRefused remembers of which workload a document was refused, by the first error since before; without a name it may
+// be any that the file had.
+func (f *manifestFile) noteRefused(name string, before int) {
+	for _, notice := range f.notices[before:] {
+		switch {
+		case notice.Level != LevelError:
+		case name == "":
+			f.broken[f.path] = notice.String()
+			return
+		default:
+			f.refused[name] = notice.String()
+			return
 		}
 	}
 }
@@ -168,6 +123,7 @@ func (f *manifestFile) document(root *yamlValue) {
 	switch {
 	case kind == "":
 		f.notice(LevelError, root.line, "kind", "is missing: a manifest has apiVersion and kind")
+	case kind == "Service" && f.service(root):
 	case decoders[kind] == nil:
 		f.notice(LevelInfo, root.line, "", strings.TrimSuffix(kind+"/"+name, "/")+" is passed over: only Deployments and StatefulSets are read")
 	case root.text("apiVersion") != "apps/v1":

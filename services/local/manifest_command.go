@@ -65,6 +65,12 @@ func (m *manifest) readCommand(w *Workload) bool {
 		for _, word := range slices.Concat(container.Command, container.Args) {
 			w.Command = append(w.Command, expandReferences(word, environment.commandLookup))
 		}
+	case w.Watched:
+		text := fmt.Sprintf("%s is no function, but one depends on it, and without a command it is never ready here: add the annotation "+
+			"sluice/LocalCommand, or sluice/LocalURL if it runs elsewhere", w.Function.Name)
+		m.notice(LevelWarn, m.root.line, "", text)
+		w.Problems = append(w.Problems, text)
+		return true
 	default:
 		m.notice(LevelError, m.root.line, "", fmt.Sprintf("function %s has no command for local mode: add the annotation sluice/LocalCommand", w.Function.Name))
 		return false

@@ -78,8 +78,8 @@ func TestManifestIsReadWhole(t *testing.T) {
 	}
 	w := workloads[0]
 	f := function.Defaults("whole", function.KindStatefulSet)
-	f.ReplicasMin = 2
-	want := Workload{Function: f, Problems: []string{`annotation sluice/DependsOn: "mysql" is not in force yet`}, Replicas: 3,
+	f.ReplicasMin, f.DependsOn = 2, []string{"mysql"}
+	want := Workload{Function: f, Replicas: 3,
 		Command: []string{filepath.Join(w.Dir, "bin/server"), "--name=a-b", "$(NAME)", "$(UNKNOWN_HERE)", "--port", "{port}"},
 		Dir:     w.Dir, Env: []string{"FIRST=a", "NAME=a-b"}, Port: 9000, GracePeriod: 7 * time.Second,
 		Probe:  Probe{Path: "/ready?x=1", Scheme: "https", Period: 4 * time.Second, FailureThreshold: 5, Timeout: 6 * time.Second},
@@ -88,7 +88,6 @@ func TestManifestIsReadWhole(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", w, want)
 	}
 	requireNotices(t, notices,
-		`warn 13: annotation sluice/DependsOn: "mysql" is not in force yet`,
 		`warn 24: spec.template.spec.containers[0].env[2]: PASSWORD has a valueFrom, which only a cluster can resolve: it is taken from the environment of sluice, if it is there`,
 		`warn 27: spec.template.spec.containers[0].envFrom[0]: envFrom can only be resolved by a cluster: its variables are taken from the environment of sluice, if they are there`)
 }

@@ -18,7 +18,7 @@ func (f *manifestFile) workload(root *yamlValue, kind string) {
 	if !ok {
 		return
 	}
-	m := manifest{manifestFile: f, root: root, spec: decoded}
+	m := &manifest{manifestFile: f, root: root, spec: decoded}
 	w := Workload{Dir: f.folder, Replicas: 1, Source: fmt.Sprintf("%s:%d", f.path, root.line)}
 	if !m.readFunction(kind, &w) || !m.isFirst(w) || !m.readReplicas(&w) || !m.readAddress(&w) {
 		return
@@ -29,8 +29,40 @@ func (f *manifestFile) workload(root *yamlValue, kind string) {
 	m.readPort(&w)
 	m.readProbe(&w)
 	m.readGracePeriod(&w)
-	f.places[w.Function.Name] = w.Source
-	f.workloads = append(f.workloads, w)
+	f.take(w)
+	m.awaitService(w.Port)
+}
+
+// readDependency reads a workload that is no function, and that a function depends on.
+func (m *manifest) readDependency(w *Workload) bool {
+	w.Watched = true
+	if !m.isFirst(*w) || !m.readReplicas(w) || !m.readAddress(w) {
+		return false
+	}
+	if w.URL == "" && !m.readCommand(w) {
+		return false
+	}
+	m.readProbe(w)
+	m.readGracePeriod(w)
+	return true
+}
+
+func (m *manifest) passOver(kind string) {
+	m.notice(LevelInfo, m.root.line, "", kind+"/"+m.spec.name+` is passed over: it has no annotation sluice/Function: "true"`)
+}
+
+// awaitService lets the Services say what is spoken on the port of the function read last, unless an annotation does.
+func (m *manifest) awaitService(number int) {
+	if _, _, found := m.lookup("Protocol"); found || number == 0 {
+		return
+	}
+	s := speaker{index: len(m.workloads) - 1, labels: m.spec.template.Labels, port: function.Port{Number: number}}
+	for _, port := range m.declaredPorts() {
+		if port.Number == number {
+			s.port = port
+		}
+	}
+	m.speakers = append(m.speakers, s)
 }
 
 // manifest is one document on its way to a Workload. Its read methods are false if the document is refused.
@@ -97,16 +129,27 @@ func (m *manifest) readFunction(kind string, w *Workload) bool {
 		m.at(LevelError, "metadata.name is missing", "metadata")
 		return false
 	}
-	f, isFunction, problems := function.FromAnnotations(m.spec.name, kind, m.spec.annotations, m.spec.template.Annotations)
+	annotations := function.Annotations{Workload: m.spec.annotations, Template: m.spec.template.Annotations}
+	f, isFunction, problems := function.FromAnnotations(m.spec.name, kind, annotations, m.lastFunction())
 	for _, problem := range problems {
 		m.problem(w, problem, isFunction)
 	}
 	switchKey, _, _ := m.lookup(function.KeyFunction)
-	if !isFunction && (len(problems) == 0 || problems[0].Key != switchKey) {
-		m.notice(LevelInfo, m.root.line, "", kind+"/"+m.spec.name+` is passed over: it has no annotation sluice/Function: "true"`)
-	}
 	w.Function = f
+	if !isFunction && (len(problems) == 0 || problems[0].Key != switchKey) {
+		w.Function = function.Function{Name: m.spec.name, Kind: kind}
+		m.others = append(m.others, other{manifest: m, workload: *w, at: len(m.notices)})
+	}
 	return isFunction
+}
+
+// lastFunction is the function of that name as it was read the last time, nil if there was none.
+func (m *manifest) lastFunction() *function.Function {
+	last, found := m.last[m.spec.name]
+	if !found || last.Watched {
+		return nil
+	}
+	return &last.Function
 }
 
 // problem reports what is wrong with an annotation. It is an error where it keeps the workload from being a function.
@@ -141,17 +184,20 @@ func (m *manifest) readReplicas(w *Workload) bool {
 
 // readPort takes sluice/Port, a number or a port's name, else the first containerPort of the pod.
 func (m *manifest) readPort(w *Workload) {
-	var declared []function.Port
+	number, problem := function.PortFromAnnotations(m.spec.annotations, m.spec.template.Annotations).Among(m.declaredPorts())
+	if problem != nil {
+		m.problem(w, *problem, true)
+	}
+	w.Port = number
+}
+
+func (m *manifest) declaredPorts() (declared []function.Port) {
 	for _, container := range m.spec.template.Spec.Containers {
 		for _, port := range container.Ports {
 			declared = append(declared, function.Port{Name: port.Name, Number: int(port.ContainerPort)})
 		}
 	}
-	number, problem := function.PortFromAnnotations(m.spec.annotations, m.spec.template.Annotations).Among(declared)
-	if problem != nil {
-		m.problem(w, *problem, true)
-	}
-	w.Port = number
+	return declared
 }
 
 func (m *manifest) readGracePeriod(w *Workload) {

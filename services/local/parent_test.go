@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,8 +44,9 @@ func (announcer) Observe(w function.Workload) {
 		fmt.Println("ready", endpoint.Address)
 	}
 }
-func (announcer) Forget(string) {}
-func (announcer) Synced()       {}
+func (announcer) Forget(string)                          {}
+func (announcer) Synced()                                {}
+func (announcer) Inside(map[netip.Addr]function.Insider) {}
 
 // startParent returns the parent and what its function says.
 func startParent(t *testing.T, dataDir, without string) (*exec.Cmd, facts) {

@@ -127,6 +127,13 @@ func (l *traffic) Errorf(string, ...any)  {}
 func (l *traffic) Fatalf(string, ...any)  {}
 func (l *traffic) Debugf(string, ...any)  {}
 
+// used reports whether a user has published within a pattern.
+func (g *guarded) used(user, pattern string) bool {
+	g.seen.mu.Lock()
+	defer g.seen.mu.Unlock()
+	return anyWithin(g.seen.published[user], pattern)
+}
+
 // unused returns the subjects that the server permits a user, and that it has not used.
 func (g *guarded) unused(user string) (subjects []string) {
 	g.seen.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -93,7 +94,10 @@ func startScaler(t *testing.T, b *bus.Bus, cluster scaler.Cluster) *scaler.Scale
 func startDispatcher(t *testing.T, b *bus.Bus) (stop func()) {
 	transport := upstream.NewTransport()
 	t.Cleanup(transport.CloseIdleConnections)
-	d := dispatcher.New(dispatcher.Config{UnknownGrace: 100 * time.Millisecond, StuckAfter: time.Second}, dispatcher.Deps{
+	config := dispatcher.Config{
+		UnknownGrace: 100 * time.Millisecond, StuckAfter: time.Second, BodySweepInterval: 100 * time.Millisecond, BodySweepGrace: 500 * time.Millisecond,
+	}
+	d := dispatcher.New(config, dispatcher.Deps{
 		Bus: b, Name: "dispatcher-1", Sole: true, Transport: transport, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry(),
 	})
 	return start(t, b, d.Run)
@@ -102,7 +106,7 @@ func startDispatcher(t *testing.T, b *bus.Bus) (stop func()) {
 func startGateway(t *testing.T, b *bus.Bus) (url string) {
 	transport := upstream.NewTransport()
 	t.Cleanup(transport.CloseIdleConnections)
-	g := gateway.New(gateway.Config{Listen: "127.0.0.1:0", AsyncBodyLimit: 1 << 20, BodyBudget: 1 << 24, StartWait: patience}, gateway.Deps{
+	g := gateway.New(gateway.Config{Listen: []string{"127.0.0.1:0"}, AsyncBodyLimit: 1 << 22, BodyBudget: 1 << 24, StartWait: patience}, gateway.Deps{
 		Bus: b, Name: "gateway-1", Transport: transport, Health: ops.NewHealth(), Logger: zerolog.Nop(), Registry: prometheus.NewRegistry(),
 	})
 	if err := g.Listen(t.Context()); err != nil {
@@ -141,6 +145,7 @@ func (c *scaled) Watch(ctx context.Context, observer scaler.Observer) error {
 		observer.Observe(c.workload(name, replicas))
 	}
 	c.mu.Unlock()
+	observer.Inside(map[netip.Addr]function.Insider{netip.MustParseAddr("127.0.0.1"): {Kind: function.InsiderSluice, Name: "test"}})
 	observer.Synced()
 	for {
 		select {
@@ -166,10 +171,14 @@ func (c *scaled) workload(name string, replicas int) function.Workload {
 		Name: name, Kind: function.KindDeployment, ReplicasAtStart: 1, TimeoutSecondBeforeSetReplicasMin: 3, NumberParallelRequest: 10,
 		DefaultVisibility: function.Public,
 		Configuration: function.Configuration{
-			DefaultSync:  function.Policy{HTTPTimeout: 10},
-			DefaultAsync: function.Policy{HTTPTimeout: 10, TimeoutRetries: []int{1}, HTTPStatusRetries: []int{500}},
+			DefaultSync:    function.Policy{HTTPTimeout: 10},
+			DefaultAsync:   function.Policy{HTTPTimeout: 10, TimeoutRetries: []int{1}, HTTPStatusRetries: []int{500}},
+			DefaultPublish: function.Policy{HTTPTimeout: 10},
 		},
 	}}
+	if name == "f" {
+		w.Function.SubscribeEvents = []function.Subscription{{Event: "e", Visibility: function.Public}}
+	}
 	if replicas > 0 {
 		w.Pods = []function.Pod{{Name: name + "-0", Address: c.address, Ready: true}}
 	}
@@ -190,12 +199,14 @@ type played struct {
 	server *httptest.Server
 
 	mu      sync.Mutex
-	queries []string // guarded by mu
+	queries []string          // guarded by mu
+	ids     map[string]string // guarded by mu: of the last queued call with each query
+	read    map[string]int    // guarded by mu: the size of its body
 }
 
 // play serves every function. A query with slow takes longer than the ack wait, one with a status is answered with it.
 func play(t *testing.T) *played {
-	p := &played{}
+	p := &played{ids: map[string]string{}, read: map[string]int{}}
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.RawQuery, "slow") {
 			select {
@@ -203,8 +214,10 @@ func play(t *testing.T) *played {
 			case <-r.Context().Done():
 			}
 		}
+		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
 		p.queries = append(p.queries, r.URL.RawQuery)
+		p.ids[r.URL.RawQuery], p.read[r.URL.RawQuery] = r.Header.Get("SlimFaas-Element-Id"), len(body)
 		p.mu.Unlock()
 		status := http.StatusOK
 		_, _ = fmt.Sscanf(r.URL.RawQuery, "status=%d", &status)
@@ -225,26 +238,65 @@ func (p *played) count(query string) (count int) {
 	return count
 }
 
-// caller calls a gateway.
-type caller struct {
+// last are the id and the size of the body of the last queued call with the query.
+func (p *played) last(query string) (id string, size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ids[query], p.read[query]
+}
+
+// person calls a gateway.
+type person struct {
 	t      *testing.T
 	url    string
 	client *http.Client
 }
 
 // ask makes a request of the gateway.
-func (c caller) ask(method, path string, want int) {
+func (c person) ask(method, path string, want int) {
 	c.t.Helper()
-	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, nil)
+	c.expect(c.request(method, path, "", nil), want)
+}
+
+// request is one with a body and headers.
+func (c person) request(method, path, body string, header map[string]string) *http.Request {
+	c.t.Helper()
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	return request
+}
+
+// expect makes a request that must get the status.
+func (c person) expect(request *http.Request, want int) {
+	c.t.Helper()
+	if status, text := c.do(request); status != want {
+		c.t.Errorf("%s %s: %d %s, want %d", request.Method, request.URL.Path, status, text, want)
+	}
+}
+
+// status is that of the answer to a GET.
+func (c person) status(path string) int {
+	c.t.Helper()
+	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.url+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	status, _ := c.do(request)
+	return status
+}
+
+func (c person) do(request *http.Request) (status int, text []byte) {
+	c.t.Helper()
 	answer, err := c.client.Do(request)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	if text, _ := io.ReadAll(answer.Body); answer.StatusCode != want {
-		c.t.Errorf("%s %s: %d %s, want %d", method, path, answer.StatusCode, text, want)
-	}
+	text, _ = io.ReadAll(answer.Body)
+	return answer.StatusCode, text
 }

@@ -1,10 +1,14 @@
 package local
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,11 +26,15 @@ func TestNATSUsersHaveWhatTheyNeed(t *testing.T) {
 
 	functions := play(t)
 	cluster := newScaled(strings.TrimPrefix(functions.server.URL, "http://"), "f", "gone")
-	s := startScaler(t, g.login("scaler", refused), cluster)
 	stopDispatcher := startDispatcher(t, g.login("dispatcher", refused))
-	c := caller{t, startGateway(t, g.login("gateway", refused)), &http.Client{Timeout: 2 * patience}}
+	c := person{t, startGateway(t, g.login("gateway", refused)), &http.Client{Timeout: 2 * patience}}
 	t.Cleanup(c.client.CloseIdleConnections)
+	eventually(t, "what was left behind is read", func() bool { // the scaler removes it
+		return g.used("dispatcher", "$JS.FC.KV_sluice-functions.>") && g.used("gateway", "$JS.FC.KV_sluice-inside.>")
+	})
+	s := startScaler(t, g.login("scaler", refused), cluster)
 	<-s.Synced()
+	eventually(t, "the caller is inside", func() bool { return c.status("/functions") == http.StatusOK })
 
 	c.synchronous()
 	c.queued(functions)
@@ -35,6 +43,13 @@ func TestNATSUsersHaveWhatTheyNeed(t *testing.T) {
 	client.publish("sluice.call.f", "query=client")
 	eventually(t, "the call of the client is delivered", func() bool { return functions.count("query=client") == 1 })
 	client.publish("sluice.call.unknown", "query=unknown")
+	client.publish("sluice.event.e", "query=client-event")
+	eventually(t, "the event of the client is delivered", func() bool { return functions.count("query=client-event") == 1 })
+	c.published(functions)
+	c.takenOver(functions)
+	c.waitedFor()
+	c.onlyOnce(functions)
+	c.large(functions)
 	cluster.remove("gone")
 
 	// A server that restarts makes every watch and consumer start anew, a dispatcher that restarts has calls delivered again.
@@ -71,8 +86,15 @@ func leaveBehind(t *testing.T, g *guarded, refused *refusals) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inside, err := writer.OpenInside(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	text := strings.Repeat("x", large)
 	for i := range count {
+		if _, err := inside.Put(t.Context(), netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), function.Insider{Name: text}); err != nil {
+			t.Fatal(err)
+		}
 		state := function.State{Function: function.Function{Name: "old-" + strconv.Itoa(i), Kind: text}}
 		if _, err := functions.Put(t.Context(), state); err != nil {
 			t.Fatal(err)
@@ -84,7 +106,7 @@ func leaveBehind(t *testing.T, g *guarded, refused *refusals) {
 }
 
 // synchronous are a call from zero and all that a person may ask.
-func (c caller) synchronous() {
+func (c person) synchronous() {
 	c.t.Helper()
 	c.ask(http.MethodGet, "/function/f/", http.StatusOK)
 	for _, path := range []string{"/status-functions", "/status-function/f", "/functions", "/functions/f"} {
@@ -94,13 +116,83 @@ func (c caller) synchronous() {
 }
 
 // queued are calls that end in every way: at once, late, after a retry, and as a dead letter.
-func (c caller) queued(functions *played) {
+func (c person) queued(functions *played) {
 	c.t.Helper()
 	for _, query := range []string{"query=async", "slow", "status=500", "status=400"} {
 		c.ask(http.MethodPost, "/async-function/f/?"+query, http.StatusAccepted)
 	}
 	for query, count := range map[string]int{"query=async": 1, "slow": 1, "status=500": 2, "status=400": 1} {
 		eventually(c.t, query+" has been called", func() bool { return functions.count(query) == count })
+	}
+}
+
+// published is an event for f.
+func (c person) published(functions *played) {
+	c.t.Helper()
+	c.ask(http.MethodPost, "/publish-event/e/?query=event", http.StatusNoContent)
+	eventually(c.t, "the event is delivered", func() bool { return functions.count("query=event") == 1 })
+}
+
+// takenOver is a call that its function ends later.
+func (c person) takenOver(functions *played) {
+	c.t.Helper()
+	const query = "status=202"
+	c.ask(http.MethodPost, "/async-function/f/?"+query, http.StatusAccepted)
+	eventually(c.t, "the call is taken over", func() bool { return functions.count(query) == 1 })
+	id, _ := functions.last(query)
+	c.ask(http.MethodPost, "/async-function-callback/f/"+id+"/success", http.StatusOK)
+}
+
+// waitedFor is a queued call whose caller gets the answer.
+func (c person) waitedFor() {
+	c.t.Helper()
+	c.expect(c.request(http.MethodPost, "/async-function/f/?query=waited", "", map[string]string{"Prefer": "wait=60"}), http.StatusOK)
+}
+
+// onlyOnce are calls with a key that was there before.
+func (c person) onlyOnce(functions *played) {
+	c.t.Helper()
+	const path = "/async-function/f/?query=key"
+	key := map[string]string{"Idempotency-Key": "once"}
+	for range 2 {
+		c.expect(c.request(http.MethodPost, path, "body", key), http.StatusAccepted)
+	}
+	c.expect(c.request(http.MethodPost, path, "other", key), http.StatusConflict)
+	eventually(c.t, "the call with a key is delivered", func() bool { return functions.count("query=key") == 1 })
+}
+
+// large are calls whose bodies are too large for a message: one that takes longer than bodies live that nobody needs, one that ends as a dead letter, one
+// that is there twice, and one whose caller has gone before its end.
+func (c person) large(functions *played) {
+	c.t.Helper()
+	body := strings.Repeat("x", 3<<20)
+	for _, query := range []string{"slow=large", "status=400&large"} {
+		c.expect(c.request(http.MethodPost, "/async-function/f/?"+query, body, nil), http.StatusAccepted)
+	}
+	for range 2 {
+		c.expect(c.request(http.MethodPost, "/async-function/f/?large=twice", body, map[string]string{"Idempotency-Key": "large"}), http.StatusAccepted)
+	}
+	c.breakOff("/async-function/f/?large=broken", body)
+	for _, query := range []string{"slow=large", "status=400&large", "large=twice"} {
+		eventually(c.t, query+" has been called", func() bool {
+			_, size := functions.last(query)
+			return functions.count(query) == 1 && size == len(body)
+		})
+	}
+}
+
+// breakOff sends a request whose body is announced and ends before that.
+func (c person) breakOff(path, body string) {
+	c.t.Helper()
+	broken := io.MultiReader(strings.NewReader(body), iotest.ErrReader(errors.New("broken off")))
+	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.url+path, broken)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request.ContentLength = int64(len(body)) + 1
+	if answer, err := c.client.Do(request); err == nil {
+		_ = answer.Body.Close()
+		c.t.Errorf("a call that was broken off is answered with %d", answer.StatusCode)
 	}
 }
 

@@ -11,14 +11,18 @@ import (
 
 // replica is one slot of a workload: a process while it is wanted, started again when it ends by itself.
 type replica struct {
-	index   int
-	set     *replicaSet
-	backoff backoff // the slot's goroutine owns it
+	index int
+	set   *replicaSet
+	// The slot's goroutine owns these two.
+	backoff backoff
+	tried   int // the version that failed as the back-off has it
 
 	// The cluster's mutex guards all of these.
 	name    string
 	birth   int  // grows with each replica of the set
+	version int  // of the set that its process is of
 	wanted  bool // the replica counts; false while it is ending or gone
+	drains  bool // its calls in flight end before the process does
 	alive   bool // the slot has a goroutine
 	stop    context.CancelFunc
 	address string
@@ -40,7 +44,7 @@ func (c *Cluster) live(ctx context.Context, r *replica) {
 			return
 		}
 		for pause(life, r.backoff.wait(time.Now())) {
-			c.attempt(life, r)
+			c.attempt(ctx, life, r)
 		}
 	}
 }
@@ -52,18 +56,30 @@ func (c *Cluster) beginLife(ctx context.Context, r *replica) (context.Context, b
 	if r.stop != nil {
 		r.stop() // gives back what the last life's context holds
 	}
-	r.stop, r.ready, r.address, r.problem, r.readyAt = nil, false, "", "", time.Time{}
+	r.stop, r.ready, r.drains, r.address, r.problem, r.readyAt = nil, false, false, "", "", time.Time{}
 	if !r.wanted || ctx.Err() != nil {
 		r.alive = false
 		return nil, false
 	}
 	var life context.Context
 	life, r.stop = context.WithCancel(ctx)
+	if r.version = r.set.version; r.tried != r.version {
+		r.backoff, r.tried = backoff{}, r.version // what has changed may be what failed
+	}
 	return life, true
 }
 
+// begin returns what the next process is to be.
+func (c *Cluster) begin(r *replica) Workload {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.version = r.set.version
+	return r.set.workload
+}
+
 // attempt is one process from its start to its end.
-func (c *Cluster) attempt(life context.Context, r *replica) {
+func (c *Cluster) attempt(ctx, life context.Context, r *replica) {
+	workload := c.begin(r)
 	port, err := c.tools.ports.take(life)
 	if err != nil {
 		c.fail(life, r, err.Error())
@@ -71,34 +87,44 @@ func (c *Cluster) attempt(life context.Context, r *replica) {
 	}
 	defer c.tools.ports.giveBack(port)
 	log := c.outputOf(r)
-	child, err := c.tools.processes.start(c.command(r, port, log))
+	child, err := c.tools.processes.start(c.command(r, workload, port, log))
 	if err != nil {
-		c.fail(life, r, r.set.workload.startProblem(err))
+		c.fail(life, r, workload.startProblem(err))
 		return
 	}
 	c.update(life, r, func() { r.address = loopback(port) })
-	end := c.untilEnd(life, r, child)
-	if end == timedOut {
-		problem := r.set.workload.timeoutProblem(c.tools.startTimeout, log)
+	end := c.untilEnd(life, r, attempt{workload: workload, child: child})
+	switch end {
+	case timedOut:
+		problem := workload.timeoutProblem(c.tools.startTimeout, log)
 		c.update(life, r, func() { r.problem = problem }) // at once: the process may take its time to end
+	case unwanted:
+		c.drain(ctx, r, child)
+	case exited:
 	}
-	child.end(r.set.workload.GracePeriod)
+	child.end(c.graceOf(r))
 	switch end {
 	case exited:
-		c.fail(life, r, r.set.workload.exitProblem(child, log))
+		c.fail(life, r, workload.exitProblem(child, log))
 	case timedOut:
-		c.fail(life, r, r.set.workload.timeoutProblem(c.tools.startTimeout, log))
+		c.fail(life, r, workload.timeoutProblem(c.tools.startTimeout, log))
 	case unwanted:
 	}
 }
 
+// attempt is one process and what it was started from.
+type attempt struct {
+	workload Workload
+	child    *process
+}
+
 // untilEnd follows a process while it may be called. When it returns, the replica is no endpoint any more.
-func (c *Cluster) untilEnd(life context.Context, r *replica, child *process) processEnd {
+func (c *Cluster) untilEnd(life context.Context, r *replica, a attempt) processEnd {
 	running, cancel := context.WithCancel(life)
 	var probing sync.WaitGroup
-	prober := newProber(r.set.workload.Probe, r.address, c.tools.client)
-	probing.Go(func() { prober.run(running, func(ready bool) { c.report(running, r, ready) }) })
-	end := c.await(life, r, child)
+	prober := newProber(a.workload.Probe, r.address, c.tools.client)
+	probing.Go(func() { prober.run(running, func(ready bool) { c.found(running, r, a.workload, ready) }) })
+	end := c.await(life, r, a.child)
 	// Under the mutex, so that a probe which is just succeeding cannot undo it.
 	c.update(running, r, func() { r.ready, r.address = false, ""; cancel() })
 	cancel()
@@ -138,12 +164,12 @@ func (c *Cluster) wasReady(r *replica) bool {
 	return !r.readyAt.IsZero()
 }
 
-// report takes a finding of the prober.
-func (c *Cluster) report(ctx context.Context, r *replica, ready bool) {
+// found takes a finding of the prober.
+func (c *Cluster) found(ctx context.Context, r *replica, workload Workload, ready bool) {
 	c.update(ctx, r, func() {
 		r.ready, r.problem = ready, ""
 		if !ready {
-			r.problem = r.set.workload.unreadyProblem()
+			r.problem = workload.unreadyProblem()
 		} else if r.readyAt.IsZero() {
 			r.readyAt = time.Now()
 		}
@@ -151,7 +177,7 @@ func (c *Cluster) report(ctx context.Context, r *replica, ready bool) {
 	if ready {
 		c.event(zerolog.InfoLevel, r).Msg("Replica is ready")
 	} else {
-		c.event(zerolog.WarnLevel, r).Msg(r.set.workload.unreadyProblem())
+		c.event(zerolog.WarnLevel, r).Msg(workload.unreadyProblem())
 	}
 }
 
@@ -172,7 +198,7 @@ func (c *Cluster) fail(life context.Context, r *replica, problem string) {
 
 // event is a line of the log about a replica. It is written without the mutex, because a terminal may be stopped.
 func (c *Cluster) event(level zerolog.Level, r *replica) *zerolog.Event {
-	return c.logger.WithLevel(level).Str("function", r.set.workload.Function.Name).Str("replica", c.nameOf(r))
+	return c.logger.WithLevel(level).Str("function", r.set.name).Str("replica", c.nameOf(r))
 }
 
 // update changes a replica, unless the part of its life that ctx stands for is over.
@@ -184,4 +210,5 @@ func (c *Cluster) update(ctx context.Context, r *replica, change func()) {
 	}
 	change()
 	c.changed(r.set)
+	c.reconcile(r.set, nil) //nolint:contextcheck // replicas live with Watch, not with this one
 }

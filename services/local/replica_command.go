@@ -8,12 +8,15 @@ import (
 )
 
 // command is what to start for a replica. It is an argv from end to end: nothing of it passes a shell.
-func (c *Cluster) command(r *replica, port int, log *output) processCommand {
-	workload := r.set.workload
+func (c *Cluster) command(r *replica, workload Workload, port int, log *output) processCommand {
+	given := c.tools.env
+	if !workload.trusted() {
+		given = c.tools.untrustedEnv
+	}
 	return processCommand{
 		argv: expand(workload.Command, port, r.index), dir: workload.Dir, output: log,
 		env: slices.Concat(os.Environ(), workload.Env,
-			[]string{"PORT=" + strconv.Itoa(port), "SLUICE_REPLICA=" + strconv.Itoa(r.index)}, c.tools.env),
+			[]string{"PORT=" + strconv.Itoa(port), "SLUICE_REPLICA=" + strconv.Itoa(r.index)}, given),
 	}
 }
 
@@ -29,7 +32,7 @@ func expand(words []string, port, replica int) []string {
 
 func (c *Cluster) outputOf(r *replica) *output {
 	return newOutput(c.logger.With().
-		Str("function", r.set.workload.Function.Name).Str("replica", c.nameOf(r)).Logger())
+		Str("function", r.set.name).Str("replica", c.nameOf(r)).Logger())
 }
 
 func (c *Cluster) nameOf(r *replica) string {

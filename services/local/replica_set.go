@@ -13,20 +13,32 @@ import (
 
 // replicaSet is the replicas of one workload. The cluster's mutex guards it.
 type replicaSet struct {
+	name     string // never changes
 	workload Workload
-	slots    []*replica // by index; a slot stays when its replica is gone, for its back-off
-	births   int        // how many replicas have been asked for so far
+	// version grows with each change of the workload that its processes cannot follow.
+	version int
+	// count is how many replicas there shall be when no process is being replaced.
+	count  int
+	slots  []*replica // by index; a slot stays when its replica is gone, for its back-off
+	births int        // how many replicas have been asked for so far
+	// removed says that no manifest has the workload any more, forgotten that the observer knows it.
+	removed, forgotten bool
+	address            address
 }
 
 // observe is the workload as it is now.
 func (s *replicaSet) observe() function.Workload {
-	observed := function.Workload{Function: s.workload.Function, Problems: slices.Clone(s.workload.Problems)}
-	if s.workload.URL != "" {
+	w := s.workload
+	observed := function.Workload{Function: w.Function, Watched: w.Watched, Problems: slices.Clone(w.Problems)}
+	if w.URL != "" {
 		observed.Fixed, observed.Replicas = true, 1
-		observed.Pods = []function.Pod{{Name: s.workload.Function.Name + "-0", Address: s.workload.URL, Ready: true}}
+		observed.Pods = []function.Pod{{Name: s.name + "-0", Address: w.URL, Ready: !w.Watched || s.address.reached}}
 		return observed
 	}
-	observed.Replicas = len(s.wanted())
+	observed.Replicas = s.count
+	if w.Watched {
+		observed.Replicas = w.Replicas
+	}
 	for _, slot := range s.slots {
 		if slot.wanted || slot.alive {
 			observed.Pods = append(observed.Pods, slot.pod())
@@ -45,26 +57,34 @@ func (s *replicaSet) wanted() []*replica {
 	return wanted
 }
 
-// excess returns the replicas to end so that count are left: the victims first, then the newest.
-func (s *replicaSet) excess(count int, victims []string) []*replica {
-	wanted := s.wanted()
-	slices.SortStableFunc(wanted, func(a, b *replica) int {
-		if first := slices.Contains(victims, a.name); first != slices.Contains(victims, b.name) {
-			if first {
-				return -1
-			}
+func (s *replicaSet) anyAlive() bool {
+	return slices.ContainsFunc(s.slots, func(slot *replica) bool { return slot.alive })
+}
+
+// wantedByEnd returns the wanted replicas in the order in which they end: the victims first, then, of a Deployment, those that are
+// not ready, then the newest.
+func (s *replicaSet) wantedByEnd(victims []string) []*replica {
+	rank := func(r *replica) int {
+		switch {
+		case slices.Contains(victims, r.name):
+			return 0
+		case !r.ready && !s.stateful():
 			return 1
 		}
-		return cmp.Compare(b.birth, a.birth)
+		return 2
+	}
+	wanted := s.wanted()
+	slices.SortStableFunc(wanted, func(a, b *replica) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.birth, a.birth))
 	})
-	return wanted[:max(len(wanted)-count, 0)]
+	return wanted
 }
 
 // want asks for one more replica and returns its slot, the one with the lowest index that can be used.
 func (s *replicaSet) want() *replica {
 	slot := s.unused()
 	s.births++
-	slot.wanted, slot.birth, slot.name = true, s.births, s.nameOf(slot)
+	slot.wanted, slot.birth, slot.version, slot.name = true, s.births, s.version, s.nameOf(slot)
 	return slot
 }
 
@@ -87,10 +107,10 @@ func (s *replicaSet) stateful() bool { return s.workload.Function.Kind == functi
 // other replica of the set has.
 func (s *replicaSet) nameOf(slot *replica) string {
 	if s.stateful() {
-		return s.workload.Function.Name + "-" + strconv.Itoa(slot.index)
+		return s.name + "-" + strconv.Itoa(slot.index)
 	}
 	for {
-		name := s.workload.Function.Name + "-" + randomSuffix()
+		name := s.name + "-" + randomSuffix()
 		if !slices.ContainsFunc(s.slots, func(other *replica) bool { return other.name == name }) {
 			return name
 		}
@@ -113,5 +133,6 @@ type replicaTools struct {
 	ports        *ports
 	client       *http.Client // of the probes
 	env          []string     // on top of everything else
+	untrustedEnv []string     // the same for those that are not trusted
 	startTimeout time.Duration
 }

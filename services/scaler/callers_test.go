@@ -147,6 +147,18 @@ func (c *caller) busy(name string, number, calls int) {
 	c.report.Functions = functions
 }
 
+// sends sets how many calls it has in flight at the function's replicas, all at once.
+func (c *caller) sends(name string, calls map[int]int) {
+	entry := bus.FunctionActivity{Endpoints: map[string]int{}}
+	for number, n := range calls {
+		entry.InFlight += n
+		entry.Endpoints[pod(name, number).Address] = n
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Functions = map[string]bus.FunctionActivity{name: entry}
+}
+
 // heard waits until the scaler has a report that the caller made from now on.
 func (c *caller) heard() {
 	c.f.t.Helper()

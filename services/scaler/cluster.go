@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 )
@@ -23,6 +24,9 @@ type Observer interface {
 	Observe(function.Workload)
 	// Forget reports that the workload is gone.
 	Forget(name string)
+	// Inside reports every address whose callers count as inside, now and whenever one is new or gone. A cluster that tells its callers
+	// apart in another way never calls it. The map is the observer's.
+	Inside(map[netip.Addr]function.Insider)
 	// Synced reports, once, that every workload that existed at the start has been observed.
 	Synced()
 }

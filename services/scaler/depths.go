@@ -3,9 +3,11 @@ package scaler
 import (
 	"context"
 	"time"
+
+	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// oldestLookups bounds how many queues have the age of their oldest call read each tick.
+// oldestLookups bounds how many queues have the age of their oldest call read each tick, beside those whose functions scale by it.
 const oldestLookups = 32
 
 // pollDepths reads the depth of every queue each tick until ctx ends.
@@ -32,8 +34,16 @@ func (s *Scaler) pollOnce(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	s.do(func(now time.Time) { s.onDepths(depths, err, now) })
-	s.readAges(ctx, depths)
+	queues := make(chan []string, 1)
+	s.do(func(now time.Time) {
+		s.onDepths(depths, err, now)
+		queues <- s.agesToRead(depths)
+	})
+	select {
+	case names := <-queues:
+		s.readAges(ctx, names)
+	case <-ctx.Done():
+	}
 	return true
 }
 
@@ -57,15 +67,18 @@ func (s *Scaler) onDepths(depths map[string]uint64, err error, now time.Time) {
 	}
 }
 
-// noteDepths logs the first failure of many, and the end of it.
+// noteDepths logs the second failure in a row, and the end of it: where all services start together, the first look may find no stream.
 func (s *Scaler) noteDepths(err error) {
+	const tellAt = 2
 	switch {
-	case err != nil && !s.depthsFailing:
-		s.deps.Logger.Warn().Err(err).Msg("the queues cannot be read: no function is scaled down until they can")
-	case err == nil && s.depthsFailing:
+	case err == nil && s.depthFailures >= tellAt:
 		s.deps.Logger.Info().Msg("the queues can be read again")
+	case err != nil && s.depthFailures == tellAt-1:
+		s.deps.Logger.Warn().Err(err).Msg("the queues cannot be read: no function is scaled down until they can")
 	}
-	s.depthsFailing = err != nil
+	if s.depthFailures++; err == nil {
+		s.depthFailures = 0
+	}
 }
 
 // depthsFresh reports whether the depths were read a moment ago.
@@ -73,14 +86,25 @@ func (s *Scaler) depthsFresh(now time.Time) bool {
 	return !s.depthsAt.IsZero() && now.Sub(s.depthsAt) <= s.timing.fresh
 }
 
-// readAges exports how long the oldest call of each non-empty queue has waited, as far as it gets in half a tick: depths
-// are more important.
-func (s *Scaler) readAges(ctx context.Context, depths map[string]uint64) {
+// agesToRead are the queues of which the age of the oldest call is read: those whose functions have it as a figure first.
+func (s *Scaler) agesToRead(depths map[string]uint64) []string {
+	var names, others []string
+	for name := range depths {
+		if f := s.functions[name]; f != nil && f.present && f.hasFigure(function.FigureOldestAge) {
+			names = append(names, name)
+		} else {
+			others = append(others, name)
+		}
+	}
+	return append(names, others[:min(len(others), oldestLookups)]...)
+}
+
+// readAges reads how long the oldest call of each of the queues has waited, as far as it gets in half a tick: depths are more important.
+func (s *Scaler) readAges(ctx context.Context, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.tick/2)
 	defer cancel()
-	left := oldestLookups
-	for name := range depths {
-		if left--; left < 0 || ctx.Err() != nil {
+	for _, name := range names {
+		if ctx.Err() != nil {
 			return
 		}
 		if accepted, ok, err := s.deps.Bus.Oldest(ctx, name); err == nil {
@@ -95,7 +119,9 @@ func (s *Scaler) observeAge(name string, accepted time.Time, ok bool, now time.T
 		return // no label for what is no function
 	}
 	age := 0.0
+	f.oldest, f.oldestAt = now, now
 	if ok {
+		f.oldest = accepted
 		age = max(now.Sub(accepted).Seconds(), 0)
 	}
 	s.metrics.age.WithLabelValues(name).Set(age)

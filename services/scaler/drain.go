@@ -2,7 +2,6 @@ package scaler
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
@@ -27,6 +26,7 @@ func (s *Scaler) act(f *tracked, now time.Time) {
 		f.draining = nil
 	case f.state.Replicas < f.asked:
 		s.chooseVictims(f)
+		f.state.Endpoints = s.endpoints(f)
 		f.noteShared(now)
 		if s.drained(f, now) {
 			s.setReplicas(f, now)
@@ -88,8 +88,7 @@ func (f *tracked) noteShared(now time.Time) {
 		return
 	}
 	for name, d := range f.draining {
-		listed := slices.ContainsFunc(f.shared.Endpoints, func(e function.Endpoint) bool { return e.Replica == name })
-		if d.since.IsZero() && !listed {
+		if d.since.IsZero() && f.hides(name, d) {
 			d.since, d.revision = now, f.revision
 			f.draining[name] = d
 		}

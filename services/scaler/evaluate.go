@@ -2,7 +2,6 @@ package scaler
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -10,14 +9,34 @@ import (
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// evaluate decides about one function and acts on it.
+// evaluate decides about one function and acts on it, then about others for which that matters.
 func (s *Scaler) evaluate(f *tracked, now time.Time) {
+	s.settle(now)
+	s.decide(f, now)
+	s.decideNext(now)
+}
+
+// decide is evaluate for one function alone.
+func (s *Scaler) decide(f *tracked, now time.Time) {
+	if _, stale := s.dependencies.stale[f.name]; stale {
+		return // its turn comes when the graph has it
+	}
 	s.adoptCount(f, now)
 	signals := s.signals(f, now)
-	s.record(f, autoscale.Decide(now, f.workload.Function, signals), signals)
+	decision := autoscale.Decide(now, f.workload.Function, signals)
+	f.readings = signals.Readings
+	f.history = autoscale.Remember(now, f.workload.Function, signals, decision)
+	s.record(f, decision, signals)
 	s.act(f, now)
-	f.state.Endpoints = f.workload.ReadyEndpoints(slices.Collect(maps.Keys(f.draining))...)
-	f.state.Problems = problems(f.workload)
+	f.state.Endpoints = s.endpoints(f)
+	s.tell(f, signals, now)
+	s.tellAny(f, signals.InFlight > 0 || signals.Depth > 0, now)
+	f.state.Waits = nil
+	if f.asks.waits {
+		f.state.Waits = signals.Waits
+	}
+	f.state.Problems = s.problems(f)
+	s.askFigures(f, signals, now)
 	f.nextDue = s.nextDue(f, signals, now)
 	s.sharing.dirty[f.name] = f
 	if len(f.draining) > 0 {
@@ -40,7 +59,7 @@ func (s *Scaler) signals(f *tracked, now time.Time) autoscale.Signals {
 	}
 	return autoscale.Signals{
 		Replicas:     f.state.Replicas,
-		Ready:        len(f.state.Endpoints),
+		Ready:        len(f.readyEndpoints()),
 		Depth:        depth,
 		DepthKnown:   s.trusted(now),
 		InFlight:     inFlight,
@@ -48,11 +67,17 @@ func (s *Scaler) signals(f *tracked, now time.Time) autoscale.Signals {
 		Since:        f.since,
 		Fixed:        f.workload.Fixed,
 		Blocked:      f.workload.Blocked,
+		NeverCalled:  f.neverCalled,
+		Waits:        s.waits(f),
+		Dependents:   s.dependencies.others(f.name),
+		Any:          s.any.others(f),
+		Readings:     s.readings(f, depth, inFlight, now),
+		History:      f.history,
 	}
 }
 
 // record keeps a decision that changes the count, the first one that is more than waiting for a look at the queue, and one that
-// holds the count back for another reason than the last.
+// holds the count back, or waits, for another reason than the last.
 func (s *Scaler) record(f *tracked, decision function.Decision, signals autoscale.Signals) {
 	from := f.state.Replicas
 	switch {
@@ -61,6 +86,8 @@ func (s *Scaler) record(f *tracked, decision function.Decision, signals autoscal
 	case len(f.state.Decisions) == 0 && signals.DepthKnown:
 	case autoscale.HeldBack(f.workload.Function, signals) && decision.Reason != lastReason(f.state):
 		s.deps.Logger.Warn().Str("function", f.name).Int("replicas", from).Str("reason", decision.Reason).Msg("not scaled")
+	case autoscale.Waits(decision.At, f.workload.Function, signals) && decision.Reason != lastReason(f.state):
+		s.deps.Logger.Info().Str("function", f.name).Str("reason", decision.Reason).Msg("not started yet")
 	default:
 		return
 	}
@@ -81,18 +108,28 @@ func (s *Scaler) nextDue(f *tracked, signals autoscale.Signals, now time.Time) t
 	if signals.InFlight > 0 || signals.Depth > 0 || waiting {
 		return now.Add(s.timing.tick)
 	}
-	if next := autoscale.NextCheck(now, f.workload.Function, signals); next > 0 {
-		return now.Add(next)
+	signals.Replicas = f.state.Replicas
+	next := autoscale.NextCheck(now, f.workload.Function, signals)
+	if next == 0 {
+		return time.Time{}
 	}
-	return time.Time{}
+	if autoscale.Triggered(f.workload.Function, signals) {
+		next = max(next-s.timing.tick/2, 1) // figures are due in whole ticks
+	}
+	return now.Add(next)
 }
 
 // maxProblems bounds the sentences of one function: thousands of replicas may have one each.
 const maxProblems = 20
 
 // problems are the sentences that the status shows.
-func problems(w function.Workload) []string {
-	all := slices.Clone(w.Problems)
+func (s *Scaler) problems(f *tracked) []string {
+	return problems(f.workload, slices.Concat(s.dependencyProblems(f), s.triggerProblems(f)))
+}
+
+// problems adds those of a workload's replicas to its own and the others.
+func problems(w function.Workload, others []string) []string {
+	all := slices.Concat(w.Problems, others)
 	for _, pod := range w.Pods {
 		if pod.Problem != "" {
 			all = append(all, pod.Name+": "+pod.Problem)

@@ -23,7 +23,7 @@ const patience = 10 * time.Second
 // quick is the timing of most tests. The silence of a sender stays long, so that a busy machine is not taken for it.
 var quick = timing{
 	tick: 20 * time.Millisecond, sender: 3 * time.Second, fresh: 2 * time.Second, settle: 100 * time.Millisecond,
-	stale: 300 * time.Millisecond, sharePause: 20 * time.Millisecond, set: 5 * time.Second,
+	stale: 300 * time.Millisecond, sharePause: 20 * time.Millisecond, set: 5 * time.Second, query: 5 * time.Second,
 }
 
 // fixture is a server, a scripted cluster and a reader of the bucket. The scaler runs after start.
@@ -35,6 +35,7 @@ type fixture struct {
 	reader   *reader
 	timing   timing
 	drain    time.Duration
+	config   Config
 	scaler   *Scaler
 	registry *prometheus.Registry
 	logs     *logs
@@ -82,7 +83,8 @@ func (f *fixture) startAgain(registry *prometheus.Registry, b *bus.Bus) {
 func (f *fixture) run(cluster Cluster, registry *prometheus.Registry, b *bus.Bus) *fixture {
 	f.t.Helper()
 	f.registry, f.logs = registry, &logs{}
-	f.scaler = New(Config{DrainTimeout: f.drain}, Deps{Bus: b, Cluster: cluster, Registry: f.registry, Logger: zerolog.New(f.logs)})
+	f.config.DrainTimeout = f.drain
+	f.scaler = New(f.config, Deps{Bus: b, Cluster: cluster, Registry: f.registry, Logger: zerolog.New(f.logs)})
 	f.scaler.timing = f.timing
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
@@ -42,14 +43,22 @@ func (o observer) Observe(w function.Workload) {
 
 func (o observer) Forget(name string) { o.scaler.do(func(time.Time) { o.scaler.forget(name) }) }
 
-func (o observer) Synced() { o.scaler.do(func(time.Time) { o.scaler.onSynced() }) }
+func (o observer) Inside(inside map[netip.Addr]function.Insider) {
+	o.scaler.do(func(time.Time) { o.scaler.inside.report(inside) })
+}
 
-// onSynced forgets what an earlier leader has shared and the cluster does not have, and begins to wait until all is shared.
-func (s *Scaler) onSynced() {
+func (o observer) Synced() { o.scaler.do(o.scaler.onSynced) }
+
+// onSynced forgets what an earlier leader has shared and the cluster does not have, decides about all that waited for the graph, and
+// begins to wait until all is shared. From here on a name that is unknown is a problem.
+func (s *Scaler) onSynced(now time.Time) {
 	for name, f := range s.functions {
 		if !f.present {
 			s.forget(name)
 		}
 	}
+	s.dependencies.synced = true
+	s.regraph()
+	s.decideNext(now)
 	s.sharing.await(s.functions)
 }

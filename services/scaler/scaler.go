@@ -19,6 +19,14 @@ import (
 type Config struct {
 	// DrainTimeout bounds how long a scale-down waits for calls in flight on the replicas that it ends.
 	DrainTimeout time.Duration `name:"scale-down-timeout" default:"120s" help:"How long a replica that is to end may finish its calls."`
+	// BaseFunctionURL is where the replicas of a function are called, if not at their own addresses.
+	BaseFunctionURL FunctionURL `name:"base-function-url" placeholder:"URL" help:"Where functions are called: http://host:port with {pod_ip}, {pod_port}, {function_name} and {namespace}. Without {pod_ip}, a function is one endpoint there."`
+	// StartNeverCalled says that a function is started when nothing is known of it.
+	StartNeverCalled bool `name:"start-never-called" help:"Start functions of which nothing is known: no leader has ever decided about them. They sleep after their timeout."`
+	// PrometheusURL is the server that answers the queries of Scale annotations. No annotation can name another one.
+	PrometheusURL PrometheusURL `name:"prometheus-url" placeholder:"URL" help:"The Prometheus server that answers the queries of Scale annotations, as http://host:port/path."`
+	// Namespace is what {namespace} in BaseFunctionURL stands for.
+	Namespace string `kong:"-"`
 }
 
 // Deps are what a Scaler works with.
@@ -46,11 +54,13 @@ type timing struct {
 	sharePause time.Duration
 	// set bounds one request to the cluster, with the wait for its turn when thousands of functions wake at once.
 	set time.Duration
+	// query bounds one question to the Prometheus server.
+	query time.Duration
 }
 
 var standardTiming = timing{
 	tick: time.Second, sender: 5 * time.Second, fresh: 4 * time.Second, settle: 3 * time.Second,
-	stale: 5 * time.Second, sharePause: 200 * time.Millisecond, set: 30 * time.Second,
+	stale: 5 * time.Second, sharePause: 200 * time.Millisecond, set: 30 * time.Second, query: 5 * time.Second,
 }
 
 // Scaler is the service. One goroutine, that of Run, owns everything but the channels, and it never waits for NATS or
@@ -71,15 +81,19 @@ type Scaler struct {
 	// link interrupts them when what they wait for cannot come.
 	link link
 
-	functions map[string]*tracked
-	draining  map[string]*tracked // those that had draining replicas when last looked at
-	requests  []request           // counts that the cluster is to be asked for
-	senders   map[string]*sender
-	sharing   sharing
+	functions    map[string]*tracked
+	dependencies dependencies
+	any          anyone
+	questions    questions
+	inside       inside
+	draining     map[string]*tracked // those that had draining replicas when last looked at
+	requests     []request           // counts that the cluster is to be asked for
+	senders      map[string]*sender
+	sharing      sharing
 	// depths are those of all queues as of depthsAt, which is zero while they cannot be read.
 	depths        map[string]uint64
 	depthsAt      time.Time
-	depthsFailing bool
+	depthFailures int
 	trustedFrom   time.Time // counts of calls are complete from here on
 }
 
@@ -88,18 +102,22 @@ type Scaler struct {
 func New(config Config, deps Deps) *Scaler {
 	const backlog = 1024
 	return &Scaler{
-		config:    config,
-		deps:      deps,
-		metrics:   newMetrics(deps.Registry),
-		timing:    standardTiming,
-		events:    make(chan func(time.Time), backlog),
-		done:      make(chan struct{}),
-		synced:    make(chan struct{}),
-		functions: map[string]*tracked{},
-		draining:  map[string]*tracked{},
-		senders:   map[string]*sender{},
-		link:      link{waiting: map[*context.CancelFunc]struct{}{}},
-		sharing:   sharing{dirty: map[string]*tracked{}},
+		config:       config,
+		deps:         deps,
+		metrics:      newMetrics(deps.Registry),
+		timing:       standardTiming,
+		events:       make(chan func(time.Time), backlog),
+		done:         make(chan struct{}),
+		synced:       make(chan struct{}),
+		functions:    map[string]*tracked{},
+		dependencies: newDependencies(),
+		any:          anyone{woken: map[string]struct{}{}},
+		questions:    newQuestions(config.PrometheusURL),
+		inside:       newInside(),
+		draining:     map[string]*tracked{},
+		senders:      map[string]*sender{},
+		link:         link{waiting: map[*context.CancelFunc]struct{}{}},
+		sharing:      sharing{dirty: map[string]*tracked{}},
 	}
 }
 
@@ -109,6 +127,7 @@ func (s *Scaler) Synced() <-chan struct{} { return s.synced }
 // Run scales until ctx ends. It returns after its own work and the cluster's have ended.
 func (s *Scaler) Run(ctx context.Context) error {
 	defer s.metrics.unregister()
+	defer s.questions.close()
 	reconnects, stopReconnects := s.deps.Bus.Reconnects()
 	defer stopReconnects()
 	if err := s.adopt(ctx); err != nil {
@@ -144,6 +163,7 @@ func (s *Scaler) loop(ctx context.Context, reconnects <-chan struct{}, watched <
 		select {
 		case event := <-s.events:
 			event(time.Now())
+			s.settle(time.Now())
 		case <-ticker.C:
 			s.onTick(time.Now())
 			s.announce()
@@ -157,6 +177,8 @@ func (s *Scaler) loop(ctx context.Context, reconnects <-chan struct{}, watched <
 		}
 		s.startRequests(ctx)
 		s.startShares(ctx)
+		s.startQuestions(ctx)
+		s.startInside(ctx)
 	}
 }
 
@@ -185,6 +207,13 @@ func (s *Scaler) do(event func(now time.Time)) {
 
 func (s *Scaler) onTick(now time.Time) {
 	s.dropSilentSenders(now)
+	if len(s.dependencies.stale) > 0 {
+		s.regraph()
+	}
+	if s.any.owed {
+		s.wakeAny(now)
+	}
+	s.decideNext(now)
 	for _, f := range s.functions {
 		if f.due(now) {
 			s.evaluate(f, now)
@@ -196,12 +225,18 @@ func (s *Scaler) onTick(now time.Time) {
 func (s *Scaler) onReconnect(now time.Time) {
 	s.trustedFrom = now.Add(s.timing.settle)
 	s.depthsAt = time.Time{}
-	s.sharing.notBefore = time.Time{}
+	s.sharing.notBefore, s.inside.notBefore = time.Time{}, time.Time{}
 }
 
 func (s *Scaler) announce() {
 	if err := s.deps.Bus.AnnounceRevision(s.sharing.revision); err != nil {
 		s.deps.Logger.Debug().Err(err).Msg("the bucket's revision could not be announced")
+	}
+	if s.inside.revision == 0 {
+		return
+	}
+	if err := s.deps.Bus.AnnounceInside(s.inside.revision); err != nil {
+		s.deps.Logger.Debug().Err(err).Msg("the revision of what is inside could not be announced")
 	}
 }
 

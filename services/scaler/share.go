@@ -108,7 +108,7 @@ func (f *tracked) upToDate() bool {
 
 func sameState(a, b function.State) bool {
 	return a.Generation == b.Generation && a.Replicas == b.Replicas && slices.Equal(a.Endpoints, b.Endpoints) &&
-		slices.Equal(a.Problems, b.Problems) && slices.EqualFunc(a.Decisions, b.Decisions, sameDecision)
+		slices.Equal(a.Problems, b.Problems) && slices.Equal(a.Waits, b.Waits) && slices.EqualFunc(a.Decisions, b.Decisions, sameDecision)
 }
 
 func sameDecision(a, b function.Decision) bool {

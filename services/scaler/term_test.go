@@ -69,7 +69,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	for i := range w.Pods {
 		w.Pods[i].Problem = "broken"
 	}
-	got := problems(w)
+	got := problems(w, nil)
 	if len(got) != maxProblems+1 || got[0] != "first" || got[maxProblems] != fmt.Sprintf("and %d more", 1001-maxProblems) || !strings.HasSuffix(got[1], ": broken") {
 		t.Errorf("the problems are %q", got)
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"time"
 
+	"github.com/sluicefaas/sluice/pkg/autoscale"
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
@@ -31,6 +33,19 @@ type tracked struct {
 	// draining are the replicas that take no more calls before they end, by name.
 	draining map[string]drain
 	nextDue  time.Time
+	// ready is how many replicas are ready and do not drain; told is what others were told of that, asks what those were that the
+	// function depends on. busy says that its calls are queued or in flight.
+	ready int
+	told  readiness
+	asks  asks
+	busy  bool
+	// neverCalled says that nobody knew of the function before, and that such a one starts awake.
+	neverCalled bool
+	// readings, history, answers and the oldest call's time, as of oldestAt, are for the triggers.
+	readings         []autoscale.Reading
+	history          autoscale.History
+	answers          map[string]answer
+	oldest, oldestAt time.Time
 }
 
 // due reports whether the tick must look at the function.
@@ -41,19 +56,32 @@ func (f *tracked) due(now time.Time) bool {
 
 // observe takes what the cluster reports of a workload.
 func (s *Scaler) observe(w function.Workload, now time.Time) {
+	if w.Watched {
+		s.observeWatched(w)
+		s.settle(now)
+		return
+	}
+	w = s.config.BaseFunctionURL.apply(w, s.config.Namespace)
 	name := w.Function.Name
+	s.forgetWatched(name)
 	f := s.functions[name]
 	if f == nil {
 		f = &tracked{name: name}
 		s.functions[name] = f
 	}
+	if before := f.workload.Function; !slices.Equal(before.DependsOn, w.Function.DependsOn) || !f.present && len(w.Function.DependsOn) > 0 {
+		s.dependencies.stale[name] = struct{}{}
+	}
 	f.workload = w
+	s.any.wakes(f)
 	if !f.present {
 		f.appear(now)
+		f.neverCalled = s.config.StartNeverCalled && f.shared.Function.Name == ""
 		s.deps.Logger.Info().Str("function", name).Int("replicas", w.Replicas).Msg("function found")
 	}
+	f.ready = len(f.readyEndpoints())
 	if !sameSpec(f.state.Function, w.Function) {
-		f.state.Function = w.Function
+		f.state.Function, f.answers = w.Function, nil
 		f.state.Generation++
 	}
 	s.evaluate(f, now)
@@ -66,16 +94,23 @@ func (f *tracked) appear(now time.Time) {
 	f.asked, f.askedAt, f.doubtful = f.workload.Replicas, time.Time{}, false
 	f.state.Replicas = f.workload.Replicas
 	f.draining = nil
+	f.asks, f.told, f.history, f.answers, f.oldestAt = asks{}, readiness{}, autoscale.History{}, nil, time.Time{}
 }
 
-// forget removes a function that is gone from the cluster.
+// forget removes a workload that is gone from the cluster.
 func (s *Scaler) forget(name string) {
+	s.forgetWatched(name)
 	f := s.functions[name]
 	if f == nil || f.gone {
 		return
 	}
 	s.deps.Logger.Info().Str("function", name).Msg("function removed")
 	f.present, f.gone = false, true
+	s.any.forget(f)
+	s.readinessChanged(name, true)
+	if len(f.workload.Function.DependsOn) > 0 {
+		s.dependencies.stale[name] = struct{}{}
+	}
 	s.sharing.dirty[name] = f
 	delete(s.draining, name)
 	s.metrics.forget(name)

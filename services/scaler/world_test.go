@@ -66,6 +66,13 @@ func newWorld(t *rapid.T) *world {
 	w.spec.ReplicasMin = rapid.IntRange(0, 2).Draw(t, "least")
 	w.spec.ReplicasAtStart = rapid.IntRange(1, 3).Draw(t, "at start")
 	w.spec.TimeoutSecondBeforeSetReplicasMin = rapid.SampledFrom([]int{0, 1, 5}).Draw(t, "timeout")
+	if rapid.Bool().Draw(t, "scales") {
+		w.spec.Scale = &function.Scale{ReplicaMax: 4, ScrapeIntervalMilliseconds: 1000, Triggers: []function.Trigger{
+			{MetricType: rapid.SampledFrom([]string{function.MetricAverageValue, function.MetricValue}).Draw(t, "trigger"), MetricName: function.FigureInFlight, Threshold: 1},
+			{MetricType: function.MetricAverageValue, MetricName: function.FigureQueueDepth, Threshold: 0.5},
+		}}
+		w.spec.Scale.Behavior.ScaleDown.StabilizationWindowSeconds = rapid.SampledFrom([]int{0, 3}).Draw(t, "window")
+	}
 	w.scaler = New(Config{DrainTimeout: time.Hour}, Deps{Logger: zerolog.Nop(), Registry: prometheus.NewRegistry()})
 	w.scaler.trustedFrom = w.now.Add(w.scaler.timing.settle)
 	for i := range 2 {

@@ -17,6 +17,7 @@
 - --queue-limit={{ int64 $v.queue.limitPerFunction }}
 - --storage-limit={{ include "sluice.bus.storageLimit" .root }}
 - --publish-patience={{ $v.queue.publishPatience }}
+- --idempotency-ttl={{ $v.queue.idempotencyTTL }}
 {{- end -}}
 
 {{- define "sluice.bus.login" -}}

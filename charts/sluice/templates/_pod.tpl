@@ -1,15 +1,23 @@
 {{/* What the pods have in common. */}}
 
 {{/* sluice.podMetadata: dict "root" . "component" "gateway" "values" .Values.gateway, and "checksums", annotations that restart the pods when
-what they name changes. */}}
+what they name changes. Pods that are a part of Sluice may call private functions (sluice.insideSelector); those of NATS have no need to. */}}
 {{- define "sluice.podMetadata" -}}
 {{- $own := include "sluice.selector" . | fromYaml -}}
+{{- if ne .component "nats" -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "sluice" -}}
+{{- end -}}
 labels:
   {{- toYaml (merge $own .values.podLabels) | nindent 2 }}
 {{- with merge (default dict .checksums) .values.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* sluice.insideSelector selects the pods of this release that count as inside. */}}
+{{- define "sluice.insideSelector" -}}
+app.kubernetes.io/part-of=sluice,app.kubernetes.io/instance={{ .Release.Name }}
 {{- end -}}
 
 {{/* sluice.podSpec is all of a pod's spec but containers, volumes and terminationGracePeriodSeconds. Service links would set SLUICE_… variables

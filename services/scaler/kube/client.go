@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"k8s.io/apimachinery/pkg/labels"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -26,10 +27,11 @@ import (
 
 // Config is what a person may set.
 type Config struct {
-	Kubeconfig string `name:"kubeconfig" help:"File with the access to the Kubernetes API; empty means the pod's own service account."`
-	Namespace  string `name:"namespace" help:"Namespace of the functions; empty means the pod's own, or the one of the kubeconfig."`
-	LeaseName  string `name:"lease-name" default:"sluice-scaler" help:"Lease that the scalers share, so that one of them leads."`
-	Identity   string `name:"lease-identity" help:"Name of this scaler in the Lease; empty means the host's name, which is the pod's."`
+	Kubeconfig     string `name:"kubeconfig" help:"File with the access to the Kubernetes API; empty means the pod's own service account."`
+	Namespace      string `name:"namespace" help:"Namespace of the functions; empty means the pod's own, or the one of the kubeconfig."`
+	LeaseName      string `name:"lease-name" default:"sluice-scaler" help:"Lease that the scalers share, so that one of them leads."`
+	InsideSelector string `name:"inside-selector" help:"Labels of Sluice's own pods, such as app.kubernetes.io/part-of=sluice: they count as inside. Empty means that none does."`
+	Identity       string `name:"lease-identity" help:"Name of this scaler in the Lease; empty means the host's name, which is the pod's."`
 	// LeaseDuration, RenewDeadline and RetryPeriod are those of client-go's leader election. They are shorter than its usual ones
 	// (15, 10 and 2 s), because nothing wakes while nobody leads.
 	LeaseDuration time.Duration `name:"lease-duration" default:"6s" help:"How long a leader that renews no more still counts as one."`
@@ -53,7 +55,8 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // Client is the access to one namespace of a Kubernetes cluster.
 type Client struct {
-	config Config // with every default filled in
+	config Config          // with every default filled in
+	own    labels.Selector // of Sluice's own pods
 	logger zerolog.Logger
 	http   *http.Client
 
@@ -74,8 +77,12 @@ func Connect(config Config, logger zerolog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := config.ownPods()
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
-		config: config, logger: logger, outage: newOutage(logger),
+		config: config, own: own, logger: logger, outage: newOutage(logger),
 		leader: newLeaderGauge(),
 	}
 	if err := c.dial(access); err != nil {
@@ -186,6 +193,18 @@ func (c *Config) check() error {
 		return fmt.Errorf("--lease-duration %v: it must be at most an hour", c.LeaseDuration)
 	}
 	return nil
+}
+
+// ownPods selects Sluice's own pods, and none without --inside-selector: an empty selector of Kubernetes would be all.
+func (c *Config) ownPods() (labels.Selector, error) {
+	if strings.TrimSpace(c.InsideSelector) == "" {
+		return labels.Nothing(), nil
+	}
+	selector, err := labels.Parse(c.InsideSelector)
+	if err != nil {
+		return nil, fmt.Errorf("--inside-selector %q: it must be a label selector such as app.kubernetes.io/part-of=sluice: %w", c.InsideSelector, err)
+	}
+	return selector, nil
 }
 
 // dropConnections closes the connections that carry no request, so that the next one does not wait for a server that is gone.

@@ -71,10 +71,28 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Kubernetes takes an empty selector for everything: here it is nothing.
+func TestNobodyIsOursWithoutSelector(t *testing.T) {
+	p := ourPod("gateway", "gateway", "10.0.0.1")
+	for text, want := range map[string]string{"": "", "  ": "", "app.kubernetes.io/part-of=sluice": "gateway", "app.kubernetes.io/part-of=other": ""} {
+		config := defaults(t)
+		config.Kubeconfig, config.InsideSelector = kubeconfigOf(t, "mine"), text
+		client, err := Connect(config, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := serviceOf(p, client.own); got != want {
+			t.Errorf("%q: it is %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWrongConfigurationsAreNamed(t *testing.T) {
 	for want, edit := range map[string]func(*Config){
-		"--kubeconfig":                                             func(c *Config) { c.Kubeconfig = "" },
-		"read --kubeconfig /no/such/file: ":                        func(c *Config) { c.Kubeconfig = "/no/such/file" },
+		"--kubeconfig":                      func(c *Config) { c.Kubeconfig = "" },
+		"read --kubeconfig /no/such/file: ": func(c *Config) { c.Kubeconfig = "/no/such/file" },
+		`--inside-selector "a in b": it must be a label selector`:  func(c *Config) { c.InsideSelector = "a in b" },
+		`--inside-selector "=": it must be a label selector`:       func(c *Config) { c.InsideSelector = "=" },
 		`--lease-name "": it must be the name of a Lease`:          func(c *Config) { c.LeaseName = "" },
 		"--lease-retry-period 1ms: it must be at least 100ms":      func(c *Config) { c.RetryPeriod = time.Millisecond },
 		"--lease-renew-deadline 1s: it must be at least twice":     func(c *Config) { c.RenewDeadline = time.Second },

@@ -2,18 +2,12 @@ package kube
 
 import (
 	"context"
-	"reflect"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicefaas/sluice/services/scaler"
 )
-
-// gather is how long events are collected before they are reported, so that a burst of them is one observation. It is part
-// of the time in which a function starts.
-const gather = 5 * time.Millisecond
 
 // Cluster is the namespace's functions. It serves one Watch at a time, as each leader's term starts one.
 type Cluster struct {
@@ -50,19 +44,19 @@ func newCluster(c *Client) *Cluster {
 // While that is away later, nothing is reported, least of all as gone.
 func (c *Cluster) Watch(ctx context.Context, observer scaler.Observer) error {
 	ctx, cancel := context.WithCancel(c.client.withLog(ctx))
-	v := newView(c.client.logger)
-	var reflectors sync.WaitGroup
+	v := newView(c.client.logger, c.client.own)
+	var helpers sync.WaitGroup
 	for _, s := range c.client.sources() {
 		reflector := c.client.reflector(s, v)
-		reflectors.Go(func() { reflector.RunWithContext(ctx) })
+		helpers.Go(func() { reflector.RunWithContext(ctx) })
 		defer c.client.outage.forget(s.what)
 	}
-	defer reflectors.Wait()
+	helpers.Go(func() { c.client.recordEvents(ctx, v.complaints.queue) })
+	defer helpers.Wait()
 	defer cancel()
 	c.open()
 	defer c.close()
-	r := &reporter{cluster: c, view: v, observer: observer, again: map[string]time.Time{}}
-	r.run(ctx)
+	newReporter(c, v, observer).run(ctx)
 	return nil
 }
 
@@ -76,95 +70,6 @@ func (c *Cluster) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.functions = nil
-}
-
-// reporter tells the observer what is in the view. The goroutine of Watch owns it.
-type reporter struct {
-	cluster  *Cluster
-	view     *view
-	observer scaler.Observer
-	synced   bool
-	// again is when a function must be looked at although nothing happens.
-	again map[string]time.Time
-}
-
-// run reports until ctx ends.
-func (r *reporter) run(ctx context.Context) {
-	const glance = time.Second
-	ticker := time.NewTicker(glance)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			r.reportDue(ctx, now)
-			continue
-		case <-r.view.changed:
-		}
-		if !r.view.complete() {
-			continue
-		}
-		if !r.rest(ctx) {
-			return
-		}
-		r.reportStale(ctx)
-	}
-}
-
-// rest lets more events come. It is false when ctx has ended.
-func (r *reporter) rest(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(gather):
-		return true
-	}
-}
-
-// reportStale reports what has changed; the first time, that is everything.
-func (r *reporter) reportStale(ctx context.Context) {
-	for _, name := range r.view.takeStale() {
-		if ctx.Err() != nil {
-			return
-		}
-		r.report(name, time.Now())
-	}
-	if !r.synced {
-		r.synced = true
-		r.observer.Synced()
-	}
-}
-
-// reportDue reports what time alone has changed.
-func (r *reporter) reportDue(ctx context.Context, now time.Time) {
-	for name, due := range r.again {
-		if ctx.Err() == nil && !now.Before(due) {
-			r.report(name, now)
-		}
-	}
-}
-
-// report tells the observer of one function, unless it knows all that.
-func (r *reporter) report(name string, now time.Time) {
-	delete(r.again, name)
-	o, exists := r.view.observe(name, now)
-	before, known := r.cluster.known(name)
-	if known && (!exists || before.count.uid != o.count.uid) {
-		r.cluster.forget(name)
-		r.observer.Forget(name)
-		known = false
-	}
-	if !exists {
-		return
-	}
-	if o.again > 0 {
-		r.again[name] = now.Add(o.again)
-	}
-	r.cluster.tell(name, o)
-	if !known || !reflect.DeepEqual(before.workload, o.workload) {
-		r.observer.Observe(o.workload)
-	}
 }
 
 // known is what the observer knows of a function.

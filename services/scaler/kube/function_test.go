@@ -28,9 +28,15 @@ func podTemplate(name string, edit func(*corev1.PodTemplateSpec)) (corev1.PodTem
 // deploy makes a Deployment that is a function.
 func (n *namespace) deploy(name string, replicas int32, edit func(*corev1.PodTemplateSpec)) *appsv1.Deployment {
 	n.t.Helper()
+	return n.deployWith(isFunction("sluice/ReplicasMin", "0"), name, replicas, edit)
+}
+
+// deployWith makes a Deployment with the annotations.
+func (n *namespace) deployWith(annotations map[string]string, name string, replicas int32, edit func(*corev1.PodTemplateSpec)) *appsv1.Deployment {
+	n.t.Helper()
 	pods, selector := podTemplate(name, edit)
 	made, err := n.admin.AppsV1().Deployments(n.name).Create(n.t.Context(), &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: isFunction("sluice/ReplicasMin", "0"), Labels: map[string]string{"kept": "yes"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, Labels: map[string]string{"kept": "yes"}},
 		Spec:       appsv1.DeploymentSpec{Replicas: &replicas, Selector: selector, Template: pods},
 	}, metav1.CreateOptions{FieldManager: "somebody"})
 	if err != nil {
@@ -113,9 +119,11 @@ func TestClusterConforms(t *testing.T) {
 	t.Parallel()
 	scalertest.RunCluster(t, func(t *testing.T) scalertest.Fixture {
 		n := newNamespace(t)
-		n.deploy("first", 1, nil)
+		n.deployWith(isFunction("sluice/DependsOn", "other"), "first", 1, nil)
 		n.deploySet("second", 1, nil)
-		return scalertest.Fixture{Cluster: n.cluster(), Names: []string{"first", "second"}, Timeout: patience}
+		n.deployWith(nil, "other", 1, nil)
+		n.deployWith(nil, "nobodys", 1, nil)
+		return scalertest.Fixture{Cluster: n.cluster(), Names: []string{"first", "second"}, Watched: []string{"other"}, Timeout: patience}
 	})
 }
 

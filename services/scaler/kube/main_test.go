@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -18,9 +19,34 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "end the control plane:", err)
 		code = 1
 	}
+	drops.all()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// drops close the connections that tests have made, once more at the end: one on which a watch is just being ended is not idle when its test
+// closes it, and an API server that goes on, as that of a node, keeps it.
+var drops connections
+
+type connections struct {
+	mu   sync.Mutex
+	drop []func() // guarded by mu
+}
+
+func droppedLater(drop func()) func() {
+	drops.mu.Lock()
+	defer drops.mu.Unlock()
+	drops.drop = append(drops.drop, drop)
+	return drop
+}
+
+func (c *connections) all() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, drop := range c.drop {
+		drop()
+	}
 }

@@ -29,6 +29,8 @@ var verbs = []rbacv1.PolicyRule{
 	{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "replicasets"}, Verbs: []string{"list", "watch"}},
 	{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale", "statefulsets/scale"}, Verbs: []string{"get", "update"}},
 	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch", "patch"}},
+	{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"list", "watch"}},
+	{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create"}},
 	{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
 	{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{"sluice-scaler"}, Verbs: []string{"get", "update"}},
 }
@@ -131,7 +133,7 @@ func (n *namespace) connect(config Config) *Client {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.t.Cleanup(client.dropConnections)
+	n.t.Cleanup(droppedLater(client.dropConnections))
 	return client
 }
 

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -30,31 +31,40 @@ type observation struct {
 // silence is how long a StatefulSet's controller may make no pod, with nothing to wait for, before that is a problem.
 const silence = 10 * time.Second
 
-// observe puts together what is known of the function. It is false if there is none of that name.
+// observe puts together what is known of the function, or of what functions depend on. It is false if there is neither of that name.
 func (v *view) observe(name string, now time.Time) (observation, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	same := v.functions[name]
-	if len(same) == 0 {
+	w, same := v.named(name)
+	if w == nil {
 		return observation{}, false
 	}
-	w := same[0]
 	o := observation{
-		count: count{kind: w.function.Kind, uid: w.uid, version: w.version, replicas: w.replicas},
+		count: count{kind: w.kind, uid: w.uid, version: w.version, replicas: w.replicas},
 		pods:  map[string]bool{},
 		workload: function.Workload{
-			Function: w.function, Replicas: w.replicas, FirstOrdinal: w.ordinal, Problems: append([]string(nil), w.problems...),
+			Function: v.specification(w), Watched: !w.isFunction, Replicas: w.replicas, FirstOrdinal: w.ordinal,
+			Problems: slices.Clone(w.problems),
 		},
 	}
-	for _, other := range same[1:] {
-		o.problem(fmt.Sprintf("the %s %s is no function, because this %s has the same name and is older: rename one",
-			other.function.Kind, name, w.function.Kind))
+	for _, other := range same {
+		o.problem(fmt.Sprintf("the %s %s is no function, because this %s has the same name and is older: rename one", other.kind, name, w.kind))
 	}
 	if w.refused != "" {
 		o.block(refusal(w.refused))
 	}
 	v.observePods(&o, w, now)
 	return o, true
+}
+
+// specification is what annotations and Services say of the function; its name and kind for a workload that is none.
+func (v *view) specification(w *workload) function.Function {
+	if !w.isFunction {
+		return function.Function{Name: w.name, Kind: w.kind}
+	}
+	f := w.function
+	f.Protocol = v.protocolOf(w)
+	return f
 }
 
 func (o *observation) problem(sentence string) {
@@ -81,7 +91,7 @@ func (v *view) observePods(o *observation, w *workload, now time.Time) {
 		if p.finished {
 			continue
 		}
-		o.workload.Pods = append(o.workload.Pods, p.observe(w.port, now))
+		o.workload.Pods = append(o.workload.Pods, p.observe(w, now))
 		o.pods[p.name] = p.cheap
 		waiting = waiting || !p.ready
 		if o.workload.Blocked == "" {
@@ -97,7 +107,7 @@ func (v *view) observePods(o *observation, w *workload, now time.Time) {
 // observeSilence finds out that a StatefulSet's controller cannot make pods, which it says in events only: it has seen the
 // specification, all the pods that there are serve, and the next one does not come.
 func (v *view) observeSilence(o *observation, w *workload, missing bool, now time.Time) {
-	if w.function.Kind != function.KindStatefulSet || !w.settled || !missing {
+	if w.kind != function.KindStatefulSet || !w.settled || !missing {
 		delete(v.silent, w.uid)
 		return
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -48,6 +49,11 @@ func (w *witness) Forget(name string) {
 	w.Recorder.Forget(name)
 }
 
+func (w *witness) Inside(inside map[netip.Addr]function.Insider) {
+	w.note("inside")
+	w.Recorder.Inside(inside)
+}
+
 func (w *witness) Synced() {
 	w.note("synced")
 	w.Recorder.Synced()
@@ -60,6 +66,25 @@ func (w *witness) holdAt(name string) (held <-chan struct{}, release func()) {
 	w.hold, w.during, w.held = name, make(chan struct{}), make(chan struct{})
 	during := w.during
 	return w.held, sync.OnceFunc(func() { close(during) })
+}
+
+// waitHeard waits until it has heard something a number of times.
+func (w *witness) waitHeard(t *testing.T, what string, times int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
+		count := 0
+		for _, heard := range w.all() {
+			if heard == what {
+				count++
+			}
+		}
+		if count >= times {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it has heard %v", w.all())
+		}
+	}
 }
 
 func (w *witness) all() []string {
@@ -85,17 +110,26 @@ func watchWith(t testing.TB, cluster *Cluster, w *witness) {
 // reporting runs a reporter without an API server: the test writes the view.
 func reporting(t *testing.T) (viewed, *witness) {
 	t.Helper()
+	v, w, _ := reportingOn(t)
+	return v, w
+}
+
+// reportingOn is reporting, with the cluster that is reported.
+func reportingOn(t *testing.T) (viewed, *witness, *Cluster) {
+	t.Helper()
 	v, w := newViewed(), newWitness()
 	c := newCluster(&Client{logger: zerolog.Nop()})
 	c.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		(&reporter{cluster: c, view: v.view, observer: w, again: map[string]time.Time{}}).run(ctx)
+		newReporter(c, v.view, w).run(ctx)
 	})
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return v, w
+	return v, w, c
 }
+
+var allKinds = []int{ofDeployments, ofStatefulSets, ofReplicaSets, ofPods, ofServices}
 
 func (v viewed) list(kinds ...int) {
 	for _, kind := range kinds {
@@ -109,12 +143,12 @@ func TestNothingIsReportedBeforeAllIsListed(t *testing.T) {
 	t.Parallel()
 	v, w := reporting(t)
 	v.put(deployment("f", "d-1", 1, isFunction()), statefulSet("s", "s-1", 1, isFunction()))
-	v.list(ofDeployments, ofReplicaSets, ofPods)
+	v.list(ofDeployments, ofReplicaSets, ofPods, ofServices)
 	if <-time.After(100 * time.Millisecond); len(w.all()) != 0 {
 		t.Fatalf("it has heard %v", w.all())
 	}
 	v.list(ofStatefulSets)
-	if known := w.WaitSynced(t, patience); known != 2 || !slices.Equal(w.all(), []string{"observe f", "observe s", "synced"}) {
+	if known := w.WaitSynced(t, patience); known != 2 || !slices.Equal(w.all(), []string{"inside", "observe f", "observe s", "synced"}) {
 		t.Errorf("it has heard %v", w.all())
 	}
 }
@@ -123,7 +157,7 @@ func TestBurstIsOneObservation(t *testing.T) {
 	t.Parallel()
 	v, w := reporting(t)
 	v.put(deployment("f", "d-1", 3, isFunction()), deployment("g", "d-2", 3, isFunction()), replicaSet("f-1", "rs-1", "d-1"))
-	v.list(ofDeployments, ofStatefulSets, ofReplicaSets, ofPods)
+	v.list(allKinds...)
 	w.WaitSynced(t, patience)
 	held, release := w.holdAt("g")
 	v.put(deployment("g", "d-2", 4, isFunction()))
@@ -153,7 +187,7 @@ func TestReplacedWorkloadIsForgottenFirst(t *testing.T) {
 	t.Parallel()
 	v, w := reporting(t)
 	v.put(deployment("f", "d-1", 1, isFunction()))
-	v.list(ofDeployments, ofStatefulSets, ofReplicaSets, ofPods)
+	v.list(allKinds...)
 	w.WaitSynced(t, patience)
 	v.mu.Lock() // both happen before the next look
 	k := &keeper{view: v.view, kind: ofDeployments}
@@ -161,13 +195,13 @@ func TestReplacedWorkloadIsForgottenFirst(t *testing.T) {
 	k.put(deployment("f", "d-9", 2, isFunction()))
 	v.mu.Unlock()
 	w.Wait(t, "f", patience, func(w function.Workload) bool { return w.Replicas == 2 })
-	if !slices.Equal(w.all(), []string{"observe f", "synced", "forget f", "observe f"}) {
+	if !slices.Equal(w.all(), []string{"inside", "observe f", "synced", "forget f", "observe f"}) {
 		t.Errorf("it has heard %v", w.all())
 	}
 	v.drop(deployment("f", "d-9", 2, isFunction()))
 	v.put(deployment("g", "d-2", 1, isFunction()))
 	w.Wait(t, "g", patience, func(function.Workload) bool { return true })
-	if heard := w.all(); !slices.Contains(heard[4:], "forget f") {
+	if heard := w.all(); !slices.Contains(heard[5:], "forget f") {
 		t.Errorf("it has heard %v", heard)
 	}
 }
@@ -179,7 +213,7 @@ func TestTimeAloneIsReported(t *testing.T) {
 	p := notReady(onePod("s-0", "StatefulSet", "s-1", "10.0.0.1"))
 	p.Status.Conditions[1].LastTransitionTime.Time = time.Now().Add(time.Second - slowStart)
 	v.put(statefulSet("s", "s-1", 1, isFunction()), p)
-	v.list(ofDeployments, ofStatefulSets, ofReplicaSets, ofPods)
+	v.list(allKinds...)
 	w.Wait(t, "s", patience, func(w function.Workload) bool { return w.Pods[0].Problem == "" })
 	w.Wait(t, "s", patience, func(w function.Workload) bool { return w.Pods[0].Problem == neverReady })
 }

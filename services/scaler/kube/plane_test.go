@@ -143,7 +143,7 @@ func (p *controlPlane) admin() (client *kubernetes.Clientset, release func(), er
 		return nil, nil, err
 	}
 	client, err = kubernetes.NewForConfigAndClient(access, connections)
-	return client, (&Client{http: connections}).dropConnections, err
+	return client, droppedLater((&Client{http: connections}).dropConnections), err
 }
 
 // startNode registers the Node that pods are bound to, and lets it send signs of life.

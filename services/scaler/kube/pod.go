@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluicefaas/sluice/pkg/function"
@@ -17,8 +18,12 @@ type pod struct {
 	uid     types.UID
 	name    string
 	created time.Time
-	owner   owner // its ReplicaSet or StatefulSet
+	owner   owner // its ReplicaSet or StatefulSet; empty for a pod of Sluice that has none
 	ip      string
+	// addresses are those whose callers are this pod and nobody else.
+	addresses []netip.Addr
+	// service is set for a pod of Sluice itself: which one it is.
+	service string
 	ports   []function.Port
 	// ready is its condition of that name; never of one that is being deleted.
 	ready, terminating bool
@@ -32,15 +37,16 @@ type pod struct {
 	cheap bool
 }
 
-// readPod keeps what matters of a pod that a ReplicaSet or StatefulSet controls; others are nobody's replicas.
-func readPod(p *corev1.Pod) (*pod, bool) {
+// readPod keeps what matters of a pod that a ReplicaSet or StatefulSet controls, or that own selects; others are nobody's replicas.
+func readPod(p *corev1.Pod, own labels.Selector) (*pod, bool) {
 	by, controlled := controllerOf(p, "ReplicaSet", "StatefulSet")
-	if !controlled {
+	service := serviceOf(p, own)
+	if !controlled && service == "" {
 		return nil, false
 	}
 	kept := &pod{
 		uid: p.UID, name: p.Name, created: p.CreationTimestamp.Time, owner: by,
-		ip: podIP(p), ports: declaredPorts(&p.Spec),
+		ip: podIP(p), addresses: insideAddresses(p), service: service, ports: declaredPorts(&p.Spec),
 		terminating: p.DeletionTimestamp != nil,
 		finished:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
 		cheap:       p.Annotations[corev1.PodDeletionCost] == cheapest,
@@ -73,13 +79,14 @@ func podIP(p *corev1.Pod) string {
 	return address.String()
 }
 
-// observe makes it a replica of a function whose calls go to the chosen port.
-func (p *pod) observe(choice function.PortChoice, now time.Time) function.Pod {
+// observe makes it a replica of the workload. Calls go to the port that the workload's annotations choose; what is no function needs none.
+func (p *pod) observe(w *workload, now time.Time) function.Pod {
 	observed := function.Pod{Name: p.name, Ready: p.ready, Problem: p.trouble.text}
-	number, _ := choice.Among(p.ports) // what is wrong with the choice is a problem of the workload
+	number, _ := w.port.Among(p.ports) // what is wrong with the choice is a problem of the workload
 	switch {
-	case number == 0:
+	case number == 0 && w.isFunction:
 		observed.Problem = withoutPort
+	case number == 0:
 	case p.ip != "":
 		observed.Address = net.JoinHostPort(p.ip, strconv.Itoa(number))
 	}

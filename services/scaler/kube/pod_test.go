@@ -25,11 +25,11 @@ func waiting(reason, message string) corev1.ContainerState {
 // observePod is the pod as a replica of a function whose annotations are given.
 func observePod(t *testing.T, p *corev1.Pod, annotations map[string]string) function.Pod {
 	t.Helper()
-	kept, controlled := readPod(p)
+	kept, controlled := readPod(p, ownPods)
 	if !controlled {
 		t.Fatal("it has no controller")
 	}
-	return kept.observe(function.PortFromAnnotations(annotations, nil), minute(3).Time)
+	return kept.observe(&workload{isFunction: true, port: function.PortFromAnnotations(annotations, nil)}, minute(3).Time)
 }
 
 func TestEndpoints(t *testing.T) {

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -57,6 +59,7 @@ func (c *Client) sources() []source {
 		newSource(ofReplicaSets, "ReplicaSets", &metav1.PartialObjectMetadata{},
 			c.metadata.Resource(appsv1.SchemeGroupVersion.WithResource("replicasets")).Namespace(namespace)),
 		newSource(ofPods, "Pods", &corev1.Pod{}, c.core.Pods(namespace)),
+		newSource(ofServices, "Services", &corev1.Service{}, c.core.Services(namespace)),
 	}
 }
 
@@ -147,9 +150,9 @@ func (k *keeper) Resync() error { return nil }
 func (k *keeper) put(object any) {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
-		k.view.putWorkload(readDeployment(object))
+		k.view.putWorkload(readDeployment(object, k.view.workloads[object.UID]))
 	case *appsv1.StatefulSet:
-		k.view.putWorkload(readStatefulSet(object))
+		k.view.putWorkload(readStatefulSet(object, k.view.workloads[object.UID]))
 	case *metav1.PartialObjectMetadata:
 		if deployment, controlled := controllerOf(object, "Deployment"); controlled {
 			k.view.putSet(object.UID, deployment)
@@ -157,11 +160,13 @@ func (k *keeper) put(object any) {
 			k.view.dropSet(object.UID)
 		}
 	case *corev1.Pod:
-		if p, controlled := readPod(object); controlled {
+		if p, kept := readPod(object, k.view.own); kept {
 			k.view.putPod(p)
 		} else {
 			k.view.dropPod(object.UID)
 		}
+	case *corev1.Service:
+		k.view.putService(object)
 	}
 }
 
@@ -174,25 +179,25 @@ func (k *keeper) drop(uid types.UID) {
 		k.view.dropSet(uid)
 	case ofPods:
 		k.view.dropPod(uid)
+	case ofServices:
+		k.view.dropService(uid)
 	}
 }
 
 // known are the objects of the kind that the view has.
-func (k *keeper) known() (uids []types.UID) {
+func (k *keeper) known() []types.UID {
 	switch k.kind {
 	case ofReplicaSets:
-		for uid := range k.view.sets {
-			uids = append(uids, uid)
-		}
+		return slices.Collect(maps.Keys(k.view.sets))
 	case ofPods:
-		for uid := range k.view.pods {
+		return slices.Collect(maps.Keys(k.view.pods))
+	case ofServices:
+		return slices.Collect(maps.Keys(k.view.services))
+	}
+	var uids []types.UID
+	for uid, w := range k.view.workloads {
+		if w.source == k.kind {
 			uids = append(uids, uid)
-		}
-	default:
-		for uid, w := range k.view.workloads {
-			if w.source == k.kind {
-				uids = append(uids, uid)
-			}
 		}
 	}
 	return uids

@@ -93,7 +93,7 @@ func (c *Cluster) find(name string) (*told, error) {
 	switch {
 	case c.functions == nil:
 		return nil, ErrNotWatching
-	case t == nil:
+	case t == nil || t.observation.workload.Watched:
 		return nil, ErrUnknownFunction
 	}
 	return t, nil

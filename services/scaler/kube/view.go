@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluicefaas/sluice/pkg/function"
@@ -18,25 +19,35 @@ const (
 	ofStatefulSets
 	ofReplicaSets
 	ofPods
+	ofServices
 	kindsWatched
 )
 
 // view is what the API server has reported of the namespace, reduced to what functions need. The reflectors write it, and
 // Watch reads it.
 type view struct {
-	logger zerolog.Logger
-	// changed holds one token while there is something in stale or all kinds have just been listed.
+	// complaints gets what is newly wrong with annotations.
+	complaints *complaints
+	// own selects the pods of Sluice itself.
+	own labels.Selector
+	// changed holds one token while there is something in stale, insideStale is set or all kinds have just been listed.
 	changed chan struct{}
 
 	mu sync.Mutex
 	// All below is guarded by mu.
 	workloads map[types.UID]*workload
 	functions map[string][]*workload // by name; the oldest first, which is the function
-	sets      map[types.UID]owner    // ReplicaSets, with the Deployment that controls each
-	pods      map[types.UID]*pod
-	owned     map[types.UID]map[types.UID]struct{} // by owner: the Deployment's ReplicaSets, and the others' pods
-	listed    [kindsWatched]bool
-	stale     map[string]struct{} // functions that have changed since they were taken
+	others    map[string][]*workload // those that are no functions, the same way
+	// needed counts, by the name of a workload, the functions that depend on it.
+	needed   map[string]int
+	services map[types.UID]function.Service // those that say more than HTTP/1.1
+	sets     map[types.UID]owner            // ReplicaSets, with the Deployment that controls each
+	pods     map[types.UID]*pod
+	owned    map[types.UID]map[types.UID]struct{} // by owner: the Deployment's ReplicaSets, and the others' pods
+	listed   [kindsWatched]bool
+	stale    map[string]struct{} // functions, and workloads that they depend on, that have changed since they were taken
+	// insideStale says that somebody may be inside who was not when it was cleared, or the other way round.
+	insideStale bool
 	// silent are the StatefulSets that lack a pod without a visible reason, with the time since when.
 	silent map[types.UID]time.Time
 }
@@ -44,9 +55,11 @@ type view struct {
 // owner is the object that controls another one.
 type owner = types.UID
 
-func newView(logger zerolog.Logger) *view {
+func newView(logger zerolog.Logger, own labels.Selector) *view {
 	return &view{
-		logger: logger, changed: make(chan struct{}, 1), workloads: map[types.UID]*workload{}, functions: map[string][]*workload{},
+		complaints: newComplaints(logger), own: own, changed: make(chan struct{}, 1), insideStale: true,
+		workloads: map[types.UID]*workload{}, functions: map[string][]*workload{}, others: map[string][]*workload{},
+		needed: map[string]int{}, services: map[types.UID]function.Service{},
 		sets: map[types.UID]owner{}, pods: map[types.UID]*pod{}, owned: map[types.UID]map[types.UID]struct{}{}, stale: map[string]struct{}{},
 		silent: map[types.UID]time.Time{},
 	}
@@ -65,7 +78,7 @@ func (v *view) complete() bool {
 	return !slices.Contains(v.listed[:], false)
 }
 
-// takeStale returns the names of the functions that have changed since the last call, in order.
+// takeStale returns the names of what has changed since the last call, in order.
 func (v *view) takeStale() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -85,59 +98,106 @@ func (v *view) wake() {
 	}
 }
 
-// touch marks the function that name belongs to.
+// touch marks what the name belongs to.
 func (v *view) touch(name string) {
 	v.stale[name] = struct{}{}
 	v.wake()
 }
 
-// touchOwner marks the function that an owner of pods belongs to, if it is known yet: else it is marked when it comes.
+// touchOwner marks what an owner of pods belongs to, if it is known yet: else it is marked when it comes.
 func (v *view) touchOwner(uid owner) {
-	if deployment, isSet := v.sets[uid]; isSet {
-		uid = deployment
-	}
-	if w := v.workloads[uid]; w != nil && w.isFunction {
+	if w := v.workloadOf(uid); w != nil && v.matters(w) {
 		v.touch(w.name)
 	}
 }
 
+// workloadOf is the workload that an owner of pods is, or that controls it; nil while it is not known.
+func (v *view) workloadOf(uid owner) *workload {
+	if deployment, isSet := v.sets[uid]; isSet {
+		uid = deployment
+	}
+	return v.workloads[uid]
+}
+
+// matters reports whether the observer is to know the workload.
+func (v *view) matters(w *workload) bool { return w.isFunction || v.needed[w.name] > 0 }
+
 // putWorkload takes a Deployment or StatefulSet as it is now.
 func (v *view) putWorkload(w *workload) {
 	old := v.workloads[w.uid]
-	v.dropWorkload(w.uid)
+	v.removeWorkload(old)
 	v.workloads[w.uid] = w
-	if !w.isFunction {
-		v.logRefused(old, w)
+	v.touchInside(old, w)
+	v.complaints.about(old, w)
+	if w.leaving {
 		return
 	}
-	same := append(v.functions[w.name], w)
-	slices.SortFunc(same, byAge)
-	v.functions[w.name] = same
-	v.touch(w.name)
-}
-
-// logRefused tells once why a workload is no function although its annotations look as if it should be: nothing else can show it.
-func (v *view) logRefused(old, w *workload) {
-	if len(w.problems) == 0 || old != nil && slices.Equal(old.problems, w.problems) {
-		return
+	group := v.group(w)
+	group[w.name] = append(group[w.name], w)
+	slices.SortFunc(group[w.name], byAge)
+	v.need(w.function.DependsOn, 1)
+	if v.matters(w) {
+		v.touch(w.name)
 	}
-	v.logger.Warn().Str("workload", w.name).Strs("problems", w.problems).Msg("a workload with annotations of ours is no function")
 }
 
 func (v *view) dropWorkload(uid types.UID) {
-	old := v.workloads[uid]
+	if old := v.workloads[uid]; old != nil {
+		v.removeWorkload(old)
+		v.touchInside(old, &workload{})
+	}
+}
+
+// removeWorkload undoes what putWorkload has done for it.
+func (v *view) removeWorkload(old *workload) {
 	if old == nil {
 		return
 	}
-	delete(v.workloads, uid)
-	if !old.isFunction {
+	delete(v.workloads, old.uid)
+	if old.leaving {
 		return
 	}
-	v.functions[old.name] = slices.DeleteFunc(v.functions[old.name], func(w *workload) bool { return w == old })
-	if len(v.functions[old.name]) == 0 {
-		delete(v.functions, old.name)
+	group := v.group(old)
+	group[old.name] = slices.DeleteFunc(group[old.name], func(w *workload) bool { return w == old })
+	if len(group[old.name]) == 0 {
+		delete(group, old.name)
 	}
-	v.touch(old.name)
+	if v.matters(old) {
+		v.touch(old.name)
+	}
+	v.need(old.function.DependsOn, -1)
+}
+
+// group is where workloads of its sort are found by name.
+func (v *view) group(w *workload) map[string][]*workload {
+	if w.isFunction {
+		return v.functions
+	}
+	return v.others
+}
+
+// need counts a function more, or less, that depends on the workloads with the names.
+func (v *view) need(names []string, change int) {
+	for _, name := range names {
+		before := v.needed[name]
+		if v.needed[name] = before + change; v.needed[name] == 0 {
+			delete(v.needed, name)
+		}
+		if (before == 0) != (v.needed[name] == 0) {
+			v.touch(name)
+		}
+	}
+}
+
+// named is the workload that the observer knows by the name: the function, or what functions depend on.
+func (v *view) named(name string) (w *workload, same []*workload) {
+	if same = v.functions[name]; len(same) > 0 {
+		return same[0], same[1:]
+	}
+	if v.needed[name] > 0 && len(v.others[name]) > 0 {
+		return v.others[name][0], nil
+	}
+	return nil, nil
 }
 
 // byAge puts the older of two workloads of one name first.
@@ -145,16 +205,17 @@ func byAge(a, b *workload) int {
 	if c := a.created.Compare(b.created); c != 0 {
 		return c
 	}
-	return strings.Compare(a.function.Kind, b.function.Kind)
+	return strings.Compare(a.kind, b.kind)
 }
 
 // putSet takes a ReplicaSet and the Deployment that controls it.
 func (v *view) putSet(uid types.UID, deployment owner) {
 	if v.sets[uid] != deployment {
 		v.dropSet(uid)
+		v.insideIsStale()
 	}
 	v.sets[uid] = deployment
-	v.own(deployment, uid)
+	v.link(deployment, uid)
 	v.touchOwner(uid)
 }
 
@@ -164,17 +225,22 @@ func (v *view) dropSet(uid types.UID) {
 		return
 	}
 	v.touchOwner(uid)
-	v.disown(deployment, uid)
+	v.unlink(deployment, uid)
 	delete(v.sets, uid)
+	v.insideIsStale()
 }
 
 // putPod takes a pod as it is now.
 func (v *view) putPod(p *pod) {
-	if old := v.pods[p.uid]; old != nil && old.owner != p.owner {
+	old := v.pods[p.uid]
+	if old == nil || !old.isSeenAs(p) {
+		v.insideIsStale()
+	}
+	if old != nil && old.owner != p.owner {
 		v.dropPod(p.uid)
 	}
 	v.pods[p.uid] = p
-	v.own(p.owner, p.uid)
+	v.link(p.owner, p.uid)
 	v.touchOwner(p.owner)
 }
 
@@ -183,19 +249,24 @@ func (v *view) dropPod(uid types.UID) {
 	if old == nil {
 		return
 	}
-	v.disown(old.owner, uid)
+	v.unlink(old.owner, uid)
 	delete(v.pods, uid)
 	v.touchOwner(old.owner)
+	v.insideIsStale()
 }
 
-func (v *view) own(by owner, uid types.UID) {
+// link notes that an object belongs to its owner; nobody owns what has none.
+func (v *view) link(by owner, uid types.UID) {
+	if by == "" {
+		return
+	}
 	if v.owned[by] == nil {
 		v.owned[by] = map[types.UID]struct{}{}
 	}
 	v.owned[by][uid] = struct{}{}
 }
 
-func (v *view) disown(by owner, uid types.UID) {
+func (v *view) unlink(by owner, uid types.UID) {
 	delete(v.owned[by], uid)
 	if len(v.owned[by]) == 0 {
 		delete(v.owned, by)
@@ -212,18 +283,21 @@ func (v *view) podsOf(w *workload) []*pod {
 			}
 		}
 	}
-	if w.function.Kind == function.KindStatefulSet {
+	if w.kind == function.KindStatefulSet {
 		collect(w.uid)
 	} else {
 		for uid := range v.owned[w.uid] {
 			collect(uid) // its ReplicaSets
 		}
 	}
-	slices.SortFunc(pods, func(a, b *pod) int {
-		if c := a.created.Compare(b.created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.name, b.name)
-	})
+	slices.SortFunc(pods, byBirth)
 	return pods
+}
+
+// byBirth puts the older pod first.
+func byBirth(a, b *pod) int {
+	if c := a.created.Compare(b.created); c != 0 {
+		return c
+	}
+	return strings.Compare(a.name, b.name)
 }

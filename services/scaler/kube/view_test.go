@@ -11,10 +11,14 @@ import (
 	"github.com/rs/zerolog"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 )
+
+// ownPods selects the pods of Sluice itself.
+var ownPods = labels.SelectorFromSet(labels.Set{"app.kubernetes.io/part-of": "sluice"})
 
 // viewed is a view and the ways to write it, as the reflectors have them.
 type viewed struct {
@@ -24,7 +28,7 @@ type viewed struct {
 
 func newViewed() viewed {
 	logs := &bytes.Buffer{}
-	return viewed{newView(zerolog.New(logs)), logs}
+	return viewed{newView(zerolog.New(logs), ownPods), logs}
 }
 
 func (v viewed) put(objects ...any) {
@@ -47,6 +51,8 @@ func kindOf(object any) int {
 		return ofStatefulSets
 	case "*v1.Pod":
 		return ofPods
+	case "*v1.Service":
+		return ofServices
 	}
 	return ofReplicaSets
 }
@@ -154,6 +160,9 @@ func TestListReplacesWhatWasKnown(t *testing.T) {
 	}
 	if got := replace(ofReplicaSets, replicaSet("f-1", "rs-1", "d-1")); got != "f" {
 		t.Errorf("ReplicaSets: %q", got)
+	}
+	if got := replace(ofServices); got != "" || v.complete() {
+		t.Errorf("Services: %q", got)
 	}
 	if got := replace(ofPods); got != "f" || !v.complete() {
 		t.Errorf("Pods: %q", got)

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,16 +18,22 @@ import (
 type workload struct {
 	source  int // ofDeployments or ofStatefulSets
 	uid     types.UID
+	kind    string
 	name    string
 	created time.Time
 	// version is the resource version, replicas the count that the object asks for.
 	version  string
 	replicas int
+	// leaving says that it is being deleted.
+	leaving bool
 
 	isFunction bool
-	function   function.Function
-	problems   []string // of its annotations
-	port       function.PortChoice
+	// function is what its annotations say; their last valid values where they are wrong.
+	function function.Function
+	problems []string // of its annotations
+	port     function.PortChoice
+	// speaks is what Services can say about its pods; nil where the annotation Protocol decides.
+	speaks *target
 	// refused is why its controller cannot make pods, in the API server's words.
 	refused string
 	// settled says that a StatefulSet's controller has seen the newest specification.
@@ -43,28 +51,54 @@ type described struct {
 	replicas *int32
 }
 
-// read keeps what is common. One that is being deleted is no function any more.
-func (d described) read() *workload {
+// read keeps what is common. One that is being deleted is no function any more. last is the same object as it was before, nil if it is new:
+// a value that is wrong leaves the valid one of then in force.
+func (d described) read(last *workload) *workload {
 	w := &workload{
-		source: d.source, uid: d.meta.UID, name: d.meta.Name, created: d.meta.CreationTimestamp.Time, version: d.meta.ResourceVersion,
-		replicas: int(ptr.Deref(d.replicas, 1)),
+		source: d.source, uid: d.meta.UID, kind: d.kind, name: d.meta.Name, created: d.meta.CreationTimestamp.Time,
+		version: d.meta.ResourceVersion, replicas: int(ptr.Deref(d.replicas, 1)), leaving: !d.meta.DeletionTimestamp.IsZero(),
 	}
-	f, isFunction, problems := function.FromAnnotations(w.name, d.kind, d.meta.Annotations, d.template.Annotations)
-	w.function, w.isFunction = f, isFunction && d.meta.DeletionTimestamp.IsZero()
-	w.port = function.PortFromAnnotations(d.meta.Annotations, d.template.Annotations)
+	annotations := function.Annotations{Workload: d.meta.Annotations, Template: d.template.Annotations}
+	f, isFunction, problems := function.FromAnnotations(w.name, d.kind, annotations, last.lastValid())
+	w.function, w.isFunction = f, isFunction && !w.leaving
 	for _, problem := range problems {
 		w.problems = append(w.problems, cut(problem.String()))
 	}
 	if w.isFunction {
-		w.problems = append(w.problems, w.portProblems(d.template)...)
+		w.port = function.PortFromAnnotations(annotations.Workload, annotations.Template)
+		w.problems = append(w.problems, w.portProblems(d.template, last)...)
+		w.speaks = d.target(w.port)
 	}
 	return w
 }
 
-// portProblems says what is wrong with the port that takes calls, as the template has it: also while there is no pod.
-func (w *workload) portProblems(template *corev1.PodTemplateSpec) (sentences []string) {
-	number, problem := w.port.Among(declaredPorts(&template.Spec))
+// lastValid is nil for what was no function.
+func (w *workload) lastValid() *function.Function {
+	if w == nil || !w.isFunction {
+		return nil
+	}
+	return &w.function
+}
+
+// lastPort is the first one of a replica for what was no function.
+func (w *workload) lastPort() function.PortChoice {
+	if w == nil {
+		return function.PortChoice{}
+	}
+	return w.port
+}
+
+// portProblems says what is wrong with the port that takes calls, as the template has it: also while there is no pod. The last choice
+// stays where it is right for the template, too.
+func (w *workload) portProblems(template *corev1.PodTemplateSpec, last *workload) (sentences []string) {
+	declared := declaredPorts(&template.Spec)
+	number, problem := w.port.Among(declared)
 	if problem != nil {
+		if before, wrong := last.lastPort().Among(declared); before != 0 && wrong == nil {
+			w.port, number = last.lastPort(), before
+			reason, _, _ := strings.Cut(problem.Want, ";")
+			problem.Want = fmt.Sprintf("%s; port %d still holds", reason, before)
+		}
 		sentences = append(sentences, cut(problem.String()))
 	}
 	if number == 0 {
@@ -76,8 +110,8 @@ func (w *workload) portProblems(template *corev1.PodTemplateSpec) (sentences []s
 // withoutPort is the problem of a pod that cannot be called.
 const withoutPort = "no container has a containerPort, and there is no annotation sluice/Port: it cannot be called"
 
-func readDeployment(d *appsv1.Deployment) *workload {
-	w := described{source: ofDeployments, kind: function.KindDeployment, meta: &d.ObjectMeta, template: &d.Spec.Template, replicas: d.Spec.Replicas}.read()
+func readDeployment(d *appsv1.Deployment, last *workload) *workload {
+	w := described{source: ofDeployments, kind: function.KindDeployment, meta: &d.ObjectMeta, template: &d.Spec.Template, replicas: d.Spec.Replicas}.read(last)
 	for _, condition := range d.Status.Conditions {
 		// The Deployment controller copies it from the ReplicaSet that cannot make pods, and removes it when that can again.
 		if condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue {
@@ -87,8 +121,8 @@ func readDeployment(d *appsv1.Deployment) *workload {
 	return w
 }
 
-func readStatefulSet(s *appsv1.StatefulSet) *workload {
-	w := described{source: ofStatefulSets, kind: function.KindStatefulSet, meta: &s.ObjectMeta, template: &s.Spec.Template, replicas: s.Spec.Replicas}.read()
+func readStatefulSet(s *appsv1.StatefulSet, last *workload) *workload {
+	w := described{source: ofStatefulSets, kind: function.KindStatefulSet, meta: &s.ObjectMeta, template: &s.Spec.Template, replicas: s.Spec.Replicas}.read(last)
 	w.settled = s.Status.ObservedGeneration == s.Generation
 	if s.Spec.Ordinals != nil {
 		w.ordinal = int(s.Spec.Ordinals.Start)

@@ -17,6 +17,9 @@ type Fixture struct {
 	Cluster scaler.Cluster
 	// Names are all its functions, two at least. Each starts with one replica and accepts TCP connections when ready.
 	Names []string
+	// Watched are workloads that are no functions, but that a function depends on; none where the cluster has no such thing. Each has
+	// a ready replica.
+	Watched []string
 	// Timeout bounds each wait, for a start as well as for an end.
 	Timeout time.Duration
 }
@@ -30,6 +33,7 @@ func RunCluster(t *testing.T, newCluster func(t *testing.T) Fixture) {
 		"scales to zero and back":                   scalesToZero,
 		"does the same once when asked twice":       isIdempotent,
 		"refuses an unknown function":               refusesUnknown,
+		"reports what is watched, never scales it":  watchesOthers,
 		"takes calls at the same time":              takesConcurrentCalls,
 		"is silent after Watch has returned":        isSilentAfterwards,
 	}
@@ -107,6 +111,22 @@ func refusesUnknown(t *testing.T, f Fixture) {
 	recorder.WaitSynced(t, f.Timeout)
 	if err := f.Cluster.SetReplicas(t.Context(), "no-such-function", 1, nil); err == nil {
 		t.Error("SetReplicas of an unknown function returned no error")
+	}
+}
+
+func watchesOthers(t *testing.T, f Fixture) {
+	recorder, _ := Watch(t, f.Cluster)
+	recorder.WaitSynced(t, f.Timeout)
+	for _, name := range f.Watched {
+		recorder.Wait(t, name, f.Timeout, func(w function.Workload) bool {
+			return w.Watched && slices.ContainsFunc(w.Pods, func(p function.Pod) bool { return p.Ready })
+		})
+		if err := f.Cluster.SetReplicas(t.Context(), name, 0, nil); err == nil {
+			t.Errorf("SetReplicas of %s, which is no function, returned no error", name)
+		}
+	}
+	for _, name := range f.Names {
+		recorder.Wait(t, name, f.Timeout, func(w function.Workload) bool { return !w.Watched })
 	}
 }
 

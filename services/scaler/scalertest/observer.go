@@ -2,6 +2,8 @@ package scalertest
 
 import (
 	"context"
+	"maps"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -13,11 +15,12 @@ import (
 // Recorder is an Observer that keeps what it was told and lets a test wait for a state.
 type Recorder struct {
 	mu      sync.Mutex
-	latest  map[string]function.Workload // guarded by mu
-	history []function.Workload          // guarded by mu
-	synced  int                          // guarded by mu
-	atSync  int                          // guarded by mu: how many functions were known at the first Synced
-	changed chan struct{}                // guarded by mu: closed and replaced by each call
+	latest  map[string]function.Workload    // guarded by mu
+	history []function.Workload             // guarded by mu
+	inside  map[netip.Addr]function.Insider // guarded by mu: nil before the first report
+	synced  int                             // guarded by mu
+	atSync  int                             // guarded by mu: how many functions were known at the first Synced
+	changed chan struct{}                   // guarded by mu: closed and replaced by each call
 }
 
 var _ scaler.Observer = (*Recorder)(nil)
@@ -25,6 +28,11 @@ var _ scaler.Observer = (*Recorder)(nil)
 // NewRecorder returns a Recorder that has seen nothing.
 func NewRecorder() *Recorder {
 	return &Recorder{latest: map[string]function.Workload{}, changed: make(chan struct{})}
+}
+
+// Inside implements scaler.Observer.
+func (r *Recorder) Inside(inside map[netip.Addr]function.Insider) {
+	r.record(func() { r.inside = maps.Clone(inside) })
 }
 
 // Observe implements scaler.Observer.
@@ -44,7 +52,11 @@ func (r *Recorder) Forget(name string) {
 func (r *Recorder) Synced() {
 	r.record(func() {
 		if r.synced++; r.synced == 1 {
-			r.atSync = len(r.latest)
+			for _, workload := range r.latest {
+				if !workload.Watched {
+					r.atSync++
+				}
+			}
 		}
 	})
 }
@@ -92,6 +104,26 @@ func (r *Recorder) Wait(t testing.TB, name string, timeout time.Duration, condit
 		case <-changed:
 		case <-deadline:
 			t.Fatalf("function %s was not observed as expected within %s; the last observation is %+v", name, timeout, workload)
+		}
+	}
+}
+
+// WaitInside returns the addresses that are inside as soon as the condition holds for what was reported last, and fails the test at
+// the timeout.
+func (r *Recorder) WaitInside(t testing.TB, timeout time.Duration, condition func(map[netip.Addr]function.Insider) bool) map[netip.Addr]function.Insider {
+	t.Helper()
+	deadline := time.After(timeout)
+	for {
+		r.mu.Lock()
+		inside, changed := r.inside, r.changed
+		r.mu.Unlock()
+		if inside != nil && condition(inside) {
+			return inside
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("what is inside was not reported as expected within %s; the last report is %v", timeout, inside)
 		}
 	}
 }

@@ -9,10 +9,11 @@ accounts: {
     {{- include "sluice.nats.users" . | nindent 4 }}
     exports: [
       { service: "{{ $p }}.call.*", accounts: [CLIENTS] }
+      { service: "{{ $p }}.event.*", accounts: [CLIENTS] }
       { service: "{{ $p }}.job.*", accounts: [CLIENTS] }
     ]
   }
-  # Services of other people, which queue calls and job requests themselves. An account of their own, because a stream sends its
+  # Services of other people, which queue calls, events and job requests themselves. An account of their own, because a stream sends its
   # acknowledgement to whatever subject the publisher names: here there is none to harm.
   CLIENTS: {
     users: [
@@ -22,6 +23,7 @@ accounts: {
         permissions: {
           publish: { allow: [
             "{{ $p }}.call.*"
+            "{{ $p }}.event.*"
             "{{ $p }}.job.*"
           ] }
           subscribe: { allow: [
@@ -32,6 +34,7 @@ accounts: {
     ]
     imports: [
       { service: { account: SLUICE, subject: "{{ $p }}.call.*" } }
+      { service: { account: SLUICE, subject: "{{ $p }}.event.*" } }
       { service: { account: SLUICE, subject: "{{ $p }}.job.*" } }
     ]
   }
@@ -58,6 +61,7 @@ system_account: SYSTEM
 {{- $p := .Values.prefix -}}
 {{- $functions := dict "bucket" (printf "%s-functions" $p) "keys" ">" -}}
 {{- $attempts := dict "bucket" (printf "%s-attempts" $p) "keys" "*.*" -}}
+{{- $inside := dict "bucket" (printf "%s-inside" $p) "keys" ">" -}}
 users: [
   # It faces the internet: it makes no stream, because whoever may change one may read and forge what is in others.
   {
@@ -66,15 +70,31 @@ users: [
     permissions: {
       publish: { allow: [
         "{{ $p }}.call.*"
+        "{{ $p }}.event.*"
+        "{{ $p }}.callback.*"
         "{{ $p }}.wake.*"
         "{{ $p }}.activity"
+        "$KV.{{ $p }}-attempts.*.*"
+        "$KV.{{ $p }}-keys.*"
+        "$O.{{ $p }}-bodies.C.*"
+        "$O.{{ $p }}-bodies.M.*"
+        "$JS.API.STREAM.PURGE.OBJ_{{ $p }}-bodies"
         "$JS.API.STREAM.INFO.{{ $p }}-calls"
+        "$JS.API.DIRECT.GET.{{ $p }}-calls"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-attempts"
+        "$JS.API.DIRECT.GET.KV_{{ $p }}-attempts.$KV.{{ $p }}-attempts.*.*"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-keys"
+        "$JS.API.DIRECT.GET.KV_{{ $p }}-keys.$KV.{{ $p }}-keys.*"
         "$JS.API.STREAM.INFO.KV_{{ $p }}-functions"
         {{- include "sluice.nats.watch" $functions | nindent 8 }}
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-inside"
+        {{- include "sluice.nats.watch" $inside | nindent 8 }}
       ] }
       subscribe: { allow: [
         "_INBOX.{{ $p }}.gateway.>"
+        "{{ $p }}.result.*.*"
         "{{ $p }}.revision"
+        "{{ $p }}.inside-revision"
       ] }
     }
   }
@@ -83,20 +103,36 @@ users: [
     password: $SLUICE_DISPATCHER_PASSWORD
     permissions: {
       publish: { allow: [
+        "{{ $p }}.call.*"
         "{{ $p }}.dead.*"
+        "{{ $p }}.result.*.*"
         "{{ $p }}.wake.*"
         "{{ $p }}.activity"
         "$KV.{{ $p }}-attempts.*.*"
+        "$O.{{ $p }}-bodies.M.*"
         "$JS.API.INFO"
         {{- include "sluice.nats.make" (printf "%s-calls" $p) | nindent 8 }}
         {{- include "sluice.nats.make" (printf "%s-dead" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "%s-events" $p) | nindent 8 }}
         {{- include "sluice.nats.make" (printf "KV_%s-attempts" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "KV_%s-keys" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "OBJ_%s-bodies" $p) | nindent 8 }}
         "$JS.API.STREAM.INFO.{{ $p }}-calls"
+        "$JS.API.STREAM.MSG.GET.{{ $p }}-calls"
+        "$JS.API.STREAM.MSG.GET.{{ $p }}-dead"
         "$JS.API.CONSUMER.CREATE.{{ $p }}-calls.*.{{ $p }}.call.*"
         "$JS.API.CONSUMER.INFO.{{ $p }}-calls.*"
         "$JS.API.CONSUMER.RESET.{{ $p }}-calls.*"
         "$JS.API.CONSUMER.MSG.NEXT.{{ $p }}-calls.*"
         "$JS.ACK.{{ $p }}-calls.>"
+        "$JS.API.CONSUMER.CREATE.{{ $p }}-events.fanout.{{ $p }}.event.*"
+        "$JS.API.CONSUMER.MSG.NEXT.{{ $p }}-events.fanout"
+        "$JS.ACK.{{ $p }}-events.>"
+        "$JS.API.STREAM.INFO.OBJ_{{ $p }}-bodies"
+        "$JS.API.STREAM.MSG.GET.OBJ_{{ $p }}-bodies"
+        "$JS.API.STREAM.PURGE.OBJ_{{ $p }}-bodies"
+        "$JS.API.DIRECT.GET.OBJ_{{ $p }}-bodies"
+        "$JS.API.DIRECT.GET.KV_{{ $p }}-attempts.$KV.{{ $p }}-attempts.*.*"
         {{- include "sluice.nats.watch" $attempts | nindent 8 }}
         "$JS.API.STREAM.INFO.KV_{{ $p }}-functions"
         {{- include "sluice.nats.watch" $functions | nindent 8 }}
@@ -104,6 +140,7 @@ users: [
       subscribe: { allow: [
         "_INBOX.{{ $p }}.dispatcher.>"
         "{{ $p }}.call.*"
+        "{{ $p }}.callback.*"
         "{{ $p }}.revision"
       ] }
     }
@@ -114,18 +151,23 @@ users: [
     permissions: {
       publish: { allow: [
         "{{ $p }}.revision"
+        "{{ $p }}.inside-revision"
         "$KV.{{ $p }}-functions.*"
+        "$KV.{{ $p }}-inside.>"
         "$JS.API.INFO"
         {{- include "sluice.nats.make" (printf "KV_%s-functions" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "KV_%s-inside" $p) | nindent 8 }}
         "$JS.API.STREAM.INFO.{{ $p }}-calls"
         "$JS.API.DIRECT.GET.{{ $p }}-calls"
         {{- include "sluice.nats.watch" $functions | nindent 8 }}
+        {{- include "sluice.nats.watch" $inside | nindent 8 }}
       ] }
       subscribe: { allow: [
         "_INBOX.{{ $p }}.scaler.>"
         "{{ $p }}.wake.*"
         "{{ $p }}.activity"
         "{{ $p }}.revision"
+        "{{ $p }}.inside-revision"
       ] }
     }
   }

@@ -22,12 +22,15 @@ type cli struct {
 	Daemon  ops.DaemonConfig `embed:""`
 }
 
+// defaults of flags that other programs have too.
+var defaults = kong.Vars{"drain_delay": "5s"}
+
 func main() { ops.Main(program, run) }
 
 func run(args []string) error {
 	var flags cli
 	_, err := ops.Parse(&flags, args, kong.Name(program), kong.Description("The HTTP API of Sluice: calls functions, or queues their calls."),
-		kong.Vars{"drain_delay": "5s"})
+		defaults)
 	if err != nil {
 		return err
 	}

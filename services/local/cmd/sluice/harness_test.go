@@ -23,7 +23,7 @@ type system struct {
 	t              *testing.T
 	folder, ledger string
 	api, nats, ops string // host:port
-	flags          []string
+	flags, env     []string
 	process        *exec.Cmd
 	done           chan struct{} // closed when the process has ended
 	err            error         // of the process; read after done
@@ -106,9 +106,12 @@ func (s *system) launch() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	args := append([]string{"local", "--listen", s.api, "--nats-listen", s.nats, "--ops-listen", s.ops, "--data", filepath.Join(s.folder, "data")}, s.flags...)
+	args := append([]string{"local", "--nats-listen", s.nats, "--ops-listen", s.ops, "--data", filepath.Join(s.folder, "data")}, s.flags...)
+	if s.api != "" {
+		args = append(args, "--listen", s.api)
+	}
 	s.process = exec.Command(binary, append(args, s.folder)...)
-	s.process.Env = append(os.Environ(), asSluice+"=1")
+	s.process.Env = append(append(os.Environ(), asSluice+"=1"), s.env...)
 	s.process.Stdout, s.process.Stderr = s.out, s.out
 	s.process.WaitDelay = 10 * time.Second
 	if err := s.process.Start(); err != nil {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	_ "time/tzdata" // scratch images have no time zones
 
 	"github.com/alecthomas/kong"
+	_ "golang.org/x/crypto/x509roots/fallback" // nor certificates
 
 	"github.com/sluicefaas/sluice/pkg/ops"
 	"github.com/sluicefaas/sluice/services/local"
@@ -24,6 +26,9 @@ type validate struct {
 	Manifests []string `arg:"" name:"manifest" help:"YAML files, or folders of them."`
 }
 
+// defaults of flags that the services have too: what is served here is for this machine.
+var defaults = kong.Vars{"listen": "127.0.0.1:5000", "expose_functions": "true"}
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
@@ -33,7 +38,7 @@ func main() {
 
 func run(args []string) error {
 	var flags cli
-	parsed, err := ops.Parse(&flags, args, kong.Name("sluice"), kong.Vars{"listen": "127.0.0.1:5000"},
+	parsed, err := ops.Parse(&flags, args, kong.Name("sluice"), defaults,
 		kong.Description("Functions that scale from and to zero, with a durable queue before each."))
 	if err != nil {
 		return err
@@ -50,6 +55,9 @@ func run(args []string) error {
 		return nil
 	case "validate":
 		return local.Validate(flags.Validate.Manifests, logger)
+	}
+	for _, notice := range ops.SlimFaasNotices(parsed) {
+		logger.Warn().Msg(notice)
 	}
 	take, work, release := ops.SignalContexts(context.Background())
 	defer release()

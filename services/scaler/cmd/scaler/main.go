@@ -56,9 +56,11 @@ func run(args []string) error {
 	}
 	daemon.Health.AddReady(ops.Check{Name: "nats", Probe: func(context.Context) error { return nats.Connected() }})
 	cluster := client.NewCluster(daemon.Registry)
+	settings := flags.Run.Scaler
+	settings.Namespace = client.Namespace()
 	lead := func(ctx context.Context) error {
 		return client.Lead(ctx, func(ctx context.Context) error {
-			return scaler.New(flags.Run.Scaler, scaler.Deps{Bus: nats, Cluster: cluster, Logger: daemon.Logger, Registry: daemon.Registry}).Run(ctx)
+			return scaler.New(settings, scaler.Deps{Bus: nats, Cluster: cluster, Logger: daemon.Logger, Registry: daemon.Registry}).Run(ctx)
 		})
 	}
 	return daemon.Run([]ops.Stage{{Name: "scaler", Run: ops.Prompt(lead)}, {Name: "nats", Run: ops.Prompt(nats.Guard)}}, nats.Close)

@@ -1,0 +1,4 @@
+package schedule
+
+// ZonesOfCultures is the table of cultures.
+func ZonesOfCultures() map[string]string { return zones }

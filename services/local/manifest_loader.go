@@ -1,0 +1,124 @@
+package local
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluicefaas/sluice/pkg/function"
+)
+
+// loader collects what the manifests say.
+type loader struct {
+	workloads []Workload
+	notices   []Notice
+	// places has where each workload stands: file:line.
+	places map[string]string
+	// last are the workloads as they were read the last time, by name.
+	last map[string]Workload
+	// refused has, for the name in each document that was refused, the sentence why; broken the same for files that cannot be read,
+	// or in which there is no telling whose document is refused.
+	refused, broken map[string]string
+	services        []function.Service
+	speakers        []speaker
+	others          []other
+}
+
+func newLoader(given []Workload, last map[string]Workload) *loader {
+	l := &loader{places: map[string]string{}, last: last, refused: map[string]string{}, broken: map[string]string{}}
+	for _, w := range given {
+		l.places[w.Function.Name] = w.Source
+		l.workloads = append(l.workloads, w)
+	}
+	return l
+}
+
+// file takes one file's content, or the reason why it cannot be read.
+func (l *loader) file(f *manifestText) {
+	file := manifestFile{loader: l, path: f.path, folder: filepath.Dir(f.absolute)}
+	if f.err != nil {
+		file.notice(LevelError, 0, "", f.err.Error())
+		file.noteRefused("", len(l.notices)-1)
+		return
+	}
+	file.read(f.content)
+}
+
+// finish decides what can only be decided when every document has been read. It returns the workloads without what was kept,
+// and those that are kept as they were, each with the sentence why.
+func (l *loader) finish() (read, kept []Workload) {
+	for _, s := range l.speakers {
+		f := &l.workloads[s.index].Function
+		f.Protocol = function.ProtocolOf(l.services, s.labels, s.port)
+	}
+	needed := map[string]bool{}
+	for _, w := range slices.Concat(l.workloads, l.keep()) {
+		for _, name := range w.Function.DependsOn {
+			needed[name] = true
+		}
+	}
+	l.readOthers(needed)
+	return l.workloads, l.keep()
+}
+
+// keep returns the workloads whose documents were refused, or may have been, as they were before.
+func (l *loader) keep() []Workload {
+	var kept []Workload
+	for _, name := range slices.Sorted(maps.Keys(l.last)) {
+		w := l.last[name]
+		why, refused := l.refused[name]
+		if !refused {
+			why, refused = l.broken[fileOf(w.Source)]
+		}
+		if _, read := l.places[name]; read || !refused {
+			continue
+		}
+		w.Problems = append(slices.Clone(w.Problems), why+"; what the manifest said before holds")
+		kept = append(kept, w)
+	}
+	return kept
+}
+
+// fileOf is the file of a Source.
+func fileOf(source string) string {
+	colon := strings.LastIndexByte(source, ':')
+	if colon < 0 {
+		return source
+	}
+	return source[:colon]
+}
+
+// other is a Deployment or StatefulSet that is no function.
+type other struct {
+	manifest *manifest
+	workload Workload
+	// at is how many notices there were before it.
+	at int
+}
+
+// readOthers reads those that a function depends on, and says of the others that they are passed over. The notices get into
+// the order of the documents.
+func (l *loader) readOthers(needed map[string]bool) {
+	var all []Notice
+	notices, from := l.notices, 0
+	for _, o := range l.others {
+		all = append(all, notices[from:o.at]...)
+		from, l.notices = o.at, nil
+		if needed[o.manifest.spec.name] {
+			if o.manifest.readDependency(&o.workload) {
+				l.take(o.workload)
+			}
+		} else {
+			o.manifest.passOver(o.workload.Function.Kind)
+		}
+		o.manifest.noteRefused(o.manifest.spec.name, 0)
+		all = append(all, l.notices...)
+	}
+	l.notices = append(all, notices[from:]...)
+}
+
+func (l *loader) take(w Workload) {
+	l.places[w.Function.Name] = w.Source
+	l.workloads = append(l.workloads, w)
+}
