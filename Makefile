@@ -38,14 +38,14 @@ images: ## build the images into bin/images, without Docker (TAG=dev)
 # The packages of e2e that need no root: the chart, the permissions of the NATS users, the control plane.
 test: bin/kube bin/helm ## run all tests that need no root and no cluster
 	go test -count=1 -timeout 15m $(PACKAGES)
-	cd e2e && go test -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function
+	cd e2e && go test -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
 
 race: bin/kube bin/helm ## the same under the race detector
 	go test -race -count=1 -timeout 20m $(PACKAGES)
-	cd e2e && go test -race -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function
+	cd e2e && go test -race -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
 
 e2e: bin/kube bin/pause bin/coredns bin/helm ## run the scenarios on a real node (root), or on the cluster of KUBECONFIG
-	go run ./scripts/images -tag $(TAG) -nats
+	go run ./scripts/images -tag $(TAG) -nats -demo
 	cd e2e && go run ./pack
 	go test -c -o bin/kube-conformance.test ./services/scaler/kube
 	sync # what was built is on disk, so that the scenarios have the disk for themselves

@@ -36,6 +36,7 @@ func TestSluice(t *testing.T) {
 		{"a sync call whose pod is killed is answered 502", short, s.syncCallOfKilledPod},
 		{"an async call whose pod is killed is tried again at another pod", short, s.asyncCallOfKilledPod},
 		{"a pod that somebody deletes gets no new call, and its calls end", short, s.deletedPod},
+		{"the tour of SlimFaas's demo", 2 * long, s.slimFaasTour},
 		{"figures of cold starts", long, s.coldStart},
 		{"figures of a burst from zero", long, s.burst},
 		{"each pod of Sluice is killed in turn under load", 12 * time.Minute, s.killedComponents},

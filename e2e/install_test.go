@@ -35,7 +35,7 @@ func (s *system) gatewayURL() string {
 func (s *system) values() map[string]any {
 	return map[string]any{
 		"image":   map[string]any{"tag": s.tags["gateway"]},
-		"gateway": map[string]any{"startWait": startWait.String()},
+		"gateway": map[string]any{"startWait": startWait.String(), "exposeFunctions": true}, // the scenarios look from outside
 		"nats": map[string]any{
 			"replicas": 3, "persistence": map[string]any{"enabled": false}, "maxFileStore": "1Gi",
 		},

@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluicefaas/sluice/e2e/tour"
+)
+
+// slimFaasTour applies the manifests of SlimFaas's demo as they are, and takes the tour through the API server's proxy, which is outside.
+func (s *system) slimFaasTour(ctx context.Context, t *testing.T) {
+	if s.node == nil {
+		t.Skip("the demo's images are on no cluster but the one that this test builds")
+	}
+	files, err := filepath.Glob(filepath.Join(s.settings.root, "deploy", "demo", "slimfaas", "manifests", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the manifests of the demo: %v (%v)", files, err)
+	}
+	for _, file := range files {
+		s.apply(ctx, t, file)
+	}
+	for _, name := range []string{"fibonacci1", "fibonacci2", "fibonacci3", "fibonacci4", "mysql"} {
+		s.awaitKnown(ctx, t, name)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS, config.Burst = 1000, 1000
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tour.Take(ctx, t, proxiedGateway{client: client, url: strings.TrimSuffix(config.Host, "/") + "/api/v1/namespaces/" + s.kube.namespace +
+		"/services/" + serviceGateway + ":http/proxy"})
+}
+
+// apply makes the Deployment or StatefulSet of the file, and removes it when the scenario is over.
+func (s *system) apply(ctx context.Context, t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meta metav1.TypeMeta
+	if err := yaml.Unmarshal(text, &meta); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	switch meta.Kind {
+	case kindDeployment:
+		var d appsv1.Deployment
+		if err := yaml.UnmarshalStrict(text, &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		_, err = s.kube.AppsV1().Deployments(s.kube.namespace).Create(ctx, &d, metav1.CreateOptions{})
+		s.removeLater(t, meta.Kind, d.Name)
+	case kindStatefulSet:
+		var set appsv1.StatefulSet
+		if err := yaml.UnmarshalStrict(text, &set); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		_, err = s.kube.AppsV1().StatefulSets(s.kube.namespace).Create(ctx, &set, metav1.CreateOptions{})
+		s.removeLater(t, meta.Kind, set.Name)
+	default:
+		t.Fatalf("%s: kind %q is not in the demo", file, meta.Kind)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+func (s *system) removeLater(t *testing.T, kind, name string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := s.kube.remove(ctx, function{kind: kind, name: name}); ignoreNotFound(err) != nil {
+			t.Errorf("remove %s: %v", name, err)
+		}
+	})
+}
+
+// proxiedGateway is the gateway behind the API server's proxy; it is a tour.Gateway.
+type proxiedGateway struct {
+	client *http.Client
+	url    string
+}
+
+// Send implements tour.Gateway.
+func (g proxiedGateway) Send(ctx context.Context, call tour.Call) (tour.Answer, error) {
+	request, err := http.NewRequestWithContext(ctx, call.Method, g.url+call.Path, bytes.NewReader([]byte(call.Body)))
+	if err != nil {
+		return tour.Answer{}, err
+	}
+	for name, value := range call.Header {
+		request.Header.Set(name, value)
+	}
+	response, err := g.client.Do(request)
+	if err != nil {
+		return tour.Answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return tour.Answer{}, fmt.Errorf("read the answer: %w", err)
+	}
+	return tour.Answer{Status: response.StatusCode, Header: response.Header, Body: body}, nil
+}
