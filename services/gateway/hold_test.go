@@ -110,12 +110,13 @@ func TestNoReplicaInTime(t *testing.T) {
 	f := start(t, func(o *options) { o.config.StartWait = 30 * time.Millisecond })
 	s := state("f")
 	s.Problems = []string{"annotation x is wrong", "f-1: exit status 1: no such module"}
+	s.Waits = []string{"mysql (0 of 1 ready)", "cache (unknown)"}
 	f.put(s)
 	for _, body := range []string{"", "a body"} {
 		answer := f.send("POST", "/function/f", body)
 		p := expectProblem(t, answer, idleFunction)
 		checkStamps(t, "not ready", answer, true)
-		if !strings.Contains(p.Detail, s.Problems[1]) || !strings.Contains(p.Detail, `"f"`) {
+		if !strings.Contains(p.Detail, s.Problems[1]) || !strings.Contains(p.Detail, `"f"`) || !strings.Contains(p.Detail, "waits for mysql (0 of 1 ready), cache (unknown)") {
 			t.Errorf("detail: %s", p.Detail)
 		}
 	}

@@ -45,6 +45,7 @@ func (announcer) Observe(w function.Workload) {
 	}
 }
 func (announcer) Forget(string)                          {}
+func (announcer) Last(string) (function.Function, bool)  { return function.Function{}, false }
 func (announcer) Synced()                                {}
 func (announcer) Inside(map[netip.Addr]function.Insider) {}
 

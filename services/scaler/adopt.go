@@ -31,10 +31,14 @@ type adopter struct {
 func (a *adopter) Apply(state function.State) {
 	name := state.Function.Name
 	a.scaler.functions[name] = &tracked{name: name, shared: state, state: state}
+	a.scaler.adopted[name] = state.Function
 }
 
 // Remove implements bus.FunctionsReader.
-func (a *adopter) Remove(name string) { delete(a.scaler.functions, name) }
+func (a *adopter) Remove(name string) {
+	delete(a.scaler.functions, name)
+	delete(a.scaler.adopted, name)
+}
 
 // Applied implements bus.FunctionsReader. A reader at the bucket's revision knows each function as it was adopted.
 func (a *adopter) Applied(revision uint64) {

@@ -27,6 +27,9 @@ type Observer interface {
 	// Inside reports every address whose callers count as inside, now and whenever one is new or gone. A cluster that tells its callers
 	// apart in another way never calls it. The map is the observer's.
 	Inside(map[netip.Addr]function.Insider)
+	// Last is the specification of a function as an earlier leader has shared it: where an annotation is wrong at the start, its last valid
+	// value is there. It may be called from any goroutine.
+	Last(name string) (function.Function, bool)
 	// Synced reports, once, that every workload that existed at the start has been observed.
 	Synced()
 }

@@ -47,6 +47,13 @@ func (o observer) Inside(inside map[netip.Addr]function.Insider) {
 	o.scaler.do(func(time.Time) { o.scaler.inside.report(inside) })
 }
 
+// Last implements Observer.
+func (o observer) Last(name string) (function.Function, bool) {
+	f, known := o.scaler.adopted[name]
+	return f, known
+}
+
+// Synced implements Observer.
 func (o observer) Synced() { o.scaler.do(o.scaler.onSynced) }
 
 // onSynced forgets what an earlier leader has shared and the cluster does not have, decides about all that waited for the graph, and

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/function"
 )
 
 // Config is what a person may set.
@@ -81,6 +82,8 @@ type Scaler struct {
 	// link interrupts them when what they wait for cannot come.
 	link link
 
+	// adopted are the specifications that an earlier leader has shared. They do not change once the cluster is watched.
+	adopted      map[string]function.Function
 	functions    map[string]*tracked
 	dependencies dependencies
 	any          anyone
@@ -109,6 +112,7 @@ func New(config Config, deps Deps) *Scaler {
 		events:       make(chan func(time.Time), backlog),
 		done:         make(chan struct{}),
 		synced:       make(chan struct{}),
+		adopted:      map[string]function.Function{},
 		functions:    map[string]*tracked{},
 		dependencies: newDependencies(),
 		any:          anyone{woken: map[string]struct{}{}},

@@ -74,3 +74,18 @@ func TestProblemsAreBounded(t *testing.T) {
 		t.Errorf("the problems are %q", got)
 	}
 }
+
+// A leader knows the specifications that the one before has shared, so that a wrong annotation keeps its last valid value.
+func TestNextLeaderKnowsTheLastSpecifications(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, deployed(spec("a", 2, 300), 1)).startSynced()
+	f.stop()
+	f.startSynced()
+	next := observer{f.scaler}
+	if last, known := next.Last("a"); !known || last.ReplicasMin != 2 {
+		t.Errorf("of a it knows %+v (%v)", last, known)
+	}
+	if last, known := next.Last("b"); known {
+		t.Errorf("of b it knows %+v", last)
+	}
+}

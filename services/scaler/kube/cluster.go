@@ -45,6 +45,7 @@ func newCluster(c *Client) *Cluster {
 func (c *Cluster) Watch(ctx context.Context, observer scaler.Observer) error {
 	ctx, cancel := context.WithCancel(c.client.withLog(ctx))
 	v := newView(c.client.logger, c.client.own)
+	v.earlier = observer.Last
 	var helpers sync.WaitGroup
 	for _, s := range c.client.sources() {
 		reflector := c.client.reflector(s, v)

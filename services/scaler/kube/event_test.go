@@ -170,3 +170,22 @@ func TestNamesOfEvents(t *testing.T) {
 		}
 	}
 }
+
+// What was there when the term began keeps the valid values of an earlier leader; what comes later has none.
+func TestInvalidValueKeepsTheOneOfAnEarlierLeader(t *testing.T) {
+	v := newViewed()
+	v.earlier = func(name string) (function.Function, bool) {
+		f := function.Defaults(name, function.KindDeployment)
+		f.ReplicasMin = 3
+		return f, name != "unknown"
+	}
+	wrong := isFunction("sluice/ReplicasMin", "many")
+	v.put(deployment("there", "d-1", 1, wrong), deployment("unknown", "d-2", 1, wrong), statefulSet("another-kind", "s-1", 1, wrong))
+	v.list(allKinds...)
+	v.put(deployment("later", "d-3", 1, wrong), deployment("there", "d-1", 1, isFunction("sluice/ReplicasMin", "none")))
+	for name, want := range map[string]int{"there": 3, "unknown": 0, "another-kind": 0, "later": 0} {
+		if w := v.at(t, name, 5); w.Function.ReplicasMin != want || len(w.Problems) != 1 {
+			t.Errorf("%s: ReplicasMin %d, want %d, problems %q", name, w.Function.ReplicasMin, want, w.Problems)
+		}
+	}
+}

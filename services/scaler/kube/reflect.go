@@ -150,9 +150,9 @@ func (k *keeper) Resync() error { return nil }
 func (k *keeper) put(object any) {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
-		k.view.putWorkload(readDeployment(object, k.view.workloads[object.UID]))
+		k.view.putWorkload(readDeployment(object, k.view.before(ofDeployments, object)))
 	case *appsv1.StatefulSet:
-		k.view.putWorkload(readStatefulSet(object, k.view.workloads[object.UID]))
+		k.view.putWorkload(readStatefulSet(object, k.view.before(ofStatefulSets, object)))
 	case *metav1.PartialObjectMetadata:
 		if deployment, controlled := controllerOf(object, "Deployment"); controlled {
 			k.view.putSet(object.UID, deployment)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -30,6 +31,8 @@ type view struct {
 	complaints *complaints
 	// own selects the pods of Sluice itself.
 	own labels.Selector
+	// earlier is what an earlier leader has shared of a function, if it has; may be nil.
+	earlier func(name string) (function.Function, bool)
 	// changed holds one token while there is something in stale, insideStale is set or all kinds have just been listed.
 	changed chan struct{}
 
@@ -63,6 +66,21 @@ func newView(logger zerolog.Logger, own labels.Selector) *view {
 		sets: map[types.UID]owner{}, pods: map[types.UID]*pod{}, owned: map[types.UID]map[types.UID]struct{}{}, stale: map[string]struct{}{},
 		silent: map[types.UID]time.Time{},
 	}
+}
+
+// workloadKinds has the kinds of the workloads.
+var workloadKinds = map[int]string{ofDeployments: function.KindDeployment, ofStatefulSets: function.KindStatefulSet}
+
+// before is the object as it was, nil for a new one. Of those that are there when the term begins it is known what an earlier leader has shared.
+func (v *view) before(source int, object metav1.Object) *workload {
+	if w := v.workloads[object.GetUID()]; w != nil || v.listed[source] || v.earlier == nil {
+		return w
+	}
+	f, known := v.earlier(object.GetName())
+	if !known || f.Kind != workloadKinds[source] {
+		return nil
+	}
+	return &workload{isFunction: true, function: f}
 }
 
 // isListed notes that all objects of a kind have been reported once.

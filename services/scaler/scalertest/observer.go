@@ -48,6 +48,9 @@ func (r *Recorder) Forget(name string) {
 	r.record(func() { delete(r.latest, name) })
 }
 
+// Last implements scaler.Observer: there was no earlier leader.
+func (r *Recorder) Last(string) (function.Function, bool) { return function.Function{}, false }
+
 // Synced implements scaler.Observer.
 func (r *Recorder) Synced() {
 	r.record(func() {
