@@ -23,6 +23,9 @@ type answerWriter struct {
 	ours          http.Header
 	informational int
 	hijacked      bool
+	// empty says that the answer has no body: its header is sent when the call ends, and over HTTP/2 says that nothing follows, as gRPC wants it
+	// of an answer that is an error.
+	empty bool
 }
 
 func newAnswerWriter(w http.ResponseWriter, in *http.Request, tooMany func()) *answerWriter {
@@ -75,6 +78,14 @@ func (w *answerWriter) prepareFinal() {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil
 	}
+}
+
+// FlushError sends what was written. It is for http.ResponseController.
+func (w *answerWriter) FlushError() error {
+	if w.empty {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Hijack takes the connection over, for a switch of protocols.

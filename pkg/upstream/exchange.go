@@ -97,6 +97,7 @@ func (e *exchange) answered(answer *http.Response) error {
 	}
 	e.outcome.Status = answer.StatusCode
 	if !switched {
+		e.writer.empty = answer.ContentLength == 0
 		e.closeIfUnread(answer.Header)
 	}
 	if e.call.ResponseHeader != nil {
