@@ -314,7 +314,7 @@ func permanent(err error) bool {
 		return false
 	}
 	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.ErrorCode == duplicateInProcess {
+	if !errors.As(err, &api) || api.ErrorCode == duplicateInProcess || api.ErrorCode == noPeers {
 		return false
 	}
 	return api.Code >= 400 && api.Code < 500 && api.Code != 408 && api.Code != 429
@@ -322,3 +322,6 @@ func permanent(err error) bool {
 
 // duplicateInProcess is the server's code for a Nats-Msg-Id whose first message it is about to store: the next attempt gets its place.
 const duplicateInProcess = 10158
+
+// noPeers is its code for a stream with more copies than there are servers at the moment: one of them is starting, or away.
+const noPeers = 10005
