@@ -62,8 +62,9 @@ type Dispatcher struct {
 	revision  atomic.Uint64 // of the functions bucket, applied
 	known     chan struct{} // closed when the bucket has been read once
 	open      openCalls
-	// look asks for the depths of all queues to be read soon.
-	look chan struct{}
+	// look asks for the depths of all queues to be read soon; they are every sweepEvery.
+	look       chan struct{}
+	sweepEvery time.Duration
 	// due hands the names of functions that are not known, and whose grace is over, to buryUnknown.
 	due      chan []string
 	progress progress
@@ -94,6 +95,8 @@ func New(config Config, deps Deps) *Dispatcher {
 		due:     make(chan []string),
 		known:   make(chan struct{}),
 		workers: map[string]*worker{},
+
+		sweepEvery: sweepInterval,
 	}
 }
 

@@ -126,13 +126,10 @@ func TestQueuedCallsAreFoundAtStart(t *testing.T) {
 	r.publishMany("asleep", 5)
 	r.put(spec("ready"), b)
 	r.put(spec("asleep"))
-	start := time.Now()
+	r.sweepEvery, r.grace = time.Hour, 10*time.Hour // nothing but the start finds them
 	r.dispatch()
 	eventually(t, "the wake", func() bool { return wakes() > 0 })
 	r.awaitEmpty("ready")
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("they were found after %s", took)
-	}
 	r.put(spec("asleep"), b)
 	r.awaitEmpty("asleep")
 }

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -46,6 +47,8 @@ type rig struct {
 	settings  bus.Settings
 	bus       *bus.Bus
 	functions *bus.Functions
+	// Of the dispatchers that are started, unless zero: how often they look at all queues, and their UnknownGrace.
+	sweepEvery, grace time.Duration
 }
 
 func newRig(t *testing.T, changes ...func(*bus.Settings)) *rig {
@@ -201,7 +204,7 @@ func (r *rig) dispatch(changes ...func(*Config)) *service {
 
 func (r *rig) dispatchOver(b *bus.Bus, changes ...func(*Config)) *service {
 	r.t.Helper()
-	config := Config{UnknownGrace: time.Minute, StuckAfter: 30 * time.Second}
+	config := Config{UnknownGrace: cmp.Or(r.grace, time.Minute), StuckAfter: 30 * time.Second}
 	for _, change := range changes {
 		change(&config)
 	}
@@ -210,6 +213,7 @@ func (r *rig) dispatchOver(b *bus.Bus, changes ...func(*Config)) *service {
 	s.Dispatcher = New(config, Deps{
 		Bus: b, Name: "dispatcher", Transport: transport, Logger: zerolog.New(s.log).Level(zerolog.InfoLevel), Registry: s.registry,
 	})
+	s.sweepEvery = cmp.Or(r.sweepEvery, s.sweepEvery)
 	var take, work context.Context
 	take, s.stopTaking = context.WithCancel(context.Background())
 	work, s.interrupts = context.WithCancel(context.Background())

@@ -11,6 +11,8 @@ import (
 const (
 	// sweepInterval is how often all queues are looked at, for calls that no subscription has told of and for functions that are not known.
 	sweepInterval = 5 * time.Second
+	// lookAgain is when they are looked at again if they could not be.
+	lookAgain = 250 * time.Millisecond
 	// buryBatch is how many calls of an unknown function are taken at a time.
 	buryBatch = 100
 )
@@ -23,20 +25,26 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 	if !d.awaitKnown(ctx) {
 		return
 	}
-	ticker := time.NewTicker(min(sweepInterval, max(d.config.UnknownGrace/4, 10*time.Millisecond)))
+	ticker := time.NewTicker(min(d.sweepEvery, max(d.config.UnknownGrace/4, 10*time.Millisecond)))
 	defer ticker.Stop()
 	unknown := map[string]time.Time{} // since when
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ticker.C:
 		case <-d.look:
 		case <-reconnects:
+		case <-again:
 		case <-ctx.Done():
 			return
 		}
-		if depths, err := d.deps.Bus.Depths(ctx); err == nil {
-			d.sweepOnce(depths, unknown)
+		again = nil
+		depths, err := d.deps.Bus.Depths(ctx)
+		if err != nil {
+			again = time.After(lookAgain)
+			continue
 		}
+		d.sweepOnce(depths, unknown)
 	}
 }
 

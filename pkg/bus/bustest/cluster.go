@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func StartCluster(t testing.TB, size int, changes ...Option) *Cluster {
 	routes := reserve(t, size)
 	for i, route := range routes {
 		s := &Server{t: t, options: server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
+			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: freePort(t), NoLog: true, NoSigs: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 1 << 20,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port(route)}, Routes: routes,
 		}}
@@ -80,17 +81,12 @@ func (c *Cluster) awaitLeader(t testing.TB) {
 	t.Fatalf("the NATS cluster has no leader after %s", clusterTimeout)
 }
 
-// reserve finds free ports for routes. Another process may take one before the server does: then the server says so.
+// reserve finds free ports for routes.
 func reserve(t testing.TB, count int) []*url.URL {
 	t.Helper()
 	var routes []*url.URL
 	for range count {
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("find a free port: %v", err)
-		}
-		defer func() { _ = listener.Close() }()
-		routes = append(routes, &url.URL{Scheme: "nats", Host: listener.Addr().String()})
+		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))})
 	}
 	return routes
 }

@@ -3,6 +3,7 @@
 package bustest
 
 import (
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"testing"
@@ -12,7 +13,7 @@ import (
 )
 
 // startTimeout bounds the wait for the server to serve.
-const startTimeout = 10 * time.Second
+const startTimeout = 30 * time.Second
 
 // Server is one embedded NATS server that can be stopped and started again.
 type Server struct {
@@ -28,7 +29,7 @@ type Option func(*server.Options)
 func Start(t testing.TB, changes ...Option) *Server {
 	t.Helper()
 	s := &Server{t: t, options: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: freePort(t), NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: t.TempDir(), MaxPayload: 1 << 20,
 	}}
 	for _, change := range changes {
@@ -67,9 +68,6 @@ func (s *Server) await() {
 	if !s.running.ReadyForConnections(startTimeout) {
 		s.t.Fatal("the NATS server does not serve")
 	}
-	if address, ok := s.running.Addr().(*net.TCPAddr); ok {
-		s.options.Port = address.Port
-	}
 }
 
 // Stop ends the server and keeps its folder.
@@ -87,4 +85,22 @@ func (s *Server) Lose() {
 	s.Stop()
 	s.options.StoreDir = s.t.TempDir()
 	s.Start()
+}
+
+// freePort finds a port of loopback that no system gives to a connection by itself (RFC 6056 and Linux begin above it), so that it is still free
+// when a stopped server is started again.
+func freePort(t testing.TB) int {
+	t.Helper()
+	const first, last, tries = 11_000, 29_999, 100
+	for range tries {
+		number := first + rand.IntN(last-first+1) //nolint:gosec // no secret
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
+		if err != nil {
+			continue // taken
+		}
+		_ = listener.Close()
+		return number
+	}
+	t.Fatalf("no port of %d to %d is free after %d tries", first, last, tries)
+	return 0
 }
