@@ -1,11 +1,7 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +41,7 @@ func (s *system) slimFaasTour(ctx context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tour.Take(ctx, t, proxiedGateway{client: client, url: strings.TrimSuffix(config.Host, "/") + "/api/v1/namespaces/" + s.kube.namespace +
+	tour.Take(ctx, t, tour.HTTPGateway{Client: client, URL: strings.TrimSuffix(config.Host, "/") + "/api/v1/namespaces/" + s.kube.namespace +
 		"/services/" + serviceGateway + ":http/proxy"})
 }
 
@@ -92,31 +88,4 @@ func (s *system) removeLater(t *testing.T, kind, name string) {
 			t.Errorf("remove %s: %v", name, err)
 		}
 	})
-}
-
-// proxiedGateway is the gateway behind the API server's proxy; it is a tour.Gateway.
-type proxiedGateway struct {
-	client *http.Client
-	url    string
-}
-
-// Send implements tour.Gateway.
-func (g proxiedGateway) Send(ctx context.Context, call tour.Call) (tour.Answer, error) {
-	request, err := http.NewRequestWithContext(ctx, call.Method, g.url+call.Path, bytes.NewReader([]byte(call.Body)))
-	if err != nil {
-		return tour.Answer{}, err
-	}
-	for name, value := range call.Header {
-		request.Header.Set(name, value)
-	}
-	response, err := g.client.Do(request)
-	if err != nil {
-		return tour.Answer{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return tour.Answer{}, fmt.Errorf("read the answer: %w", err)
-	}
-	return tour.Answer{Status: response.StatusCode, Header: response.Header, Body: body}, nil
 }

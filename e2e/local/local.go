@@ -3,15 +3,11 @@ package local
 
 import (
 	"bytes"
-	"context"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -34,7 +30,10 @@ func Build(t *testing.T, to, program string) {
 }
 
 // System is the program while it runs. It is a tour.Gateway.
-type System struct{ address string }
+type System struct {
+	tour.HTTPGateway
+	address string
+}
 
 // output is what the program prints, told when the test has failed.
 type output struct {
@@ -59,7 +58,8 @@ func Start(t *testing.T, manifests ...string) *System {
 	folder := t.TempDir()
 	program := filepath.Join(folder, "sluice")
 	Build(t, program, "./services/local/cmd/sluice")
-	s := &System{address: freeAddress(t)}
+	address := freeAddress(t)
+	s := &System{tour.HTTPGateway{URL: "http://" + address, Client: http.DefaultClient}, address}
 	flags := []string{"local", "--data=" + filepath.Join(folder, "data"), "--listen=" + s.address, "--nats-listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}
 	command := exec.Command(program, append(flags, manifests...)...) //nolint:gosec,noctx // what was just built; it is ended below, with a signal first
 	said := &output{}
@@ -94,27 +94,6 @@ func freeAddress(t *testing.T) string {
 
 // Address is host:port of the API.
 func (s *System) Address() string { return s.address }
-
-// Send implements tour.Gateway.
-func (s *System) Send(ctx context.Context, call tour.Call) (tour.Answer, error) {
-	request, err := http.NewRequestWithContext(ctx, call.Method, "http://"+s.address+call.Path, strings.NewReader(call.Body))
-	if err != nil {
-		return tour.Answer{}, err
-	}
-	for name, value := range call.Header {
-		request.Header.Set(name, value)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return tour.Answer{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return tour.Answer{}, fmt.Errorf("read the answer: %w", err)
-	}
-	return tour.Answer{Status: response.StatusCode, Header: response.Header, Body: body}, nil
-}
 
 func (s *System) awaitReady(t *testing.T) {
 	t.Helper()

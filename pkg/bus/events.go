@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/sluicefaas/sluice/pkg/function"
 )
 
 // Event is one publication for all functions that subscribe to its name.
@@ -23,15 +25,6 @@ type Event struct {
 	Body        []byte
 	// Public says that the publisher is outside: private subscriptions do not get it. Who publishes straight to NATS is inside.
 	Public bool
-}
-
-// ValidEventName returns what is wrong with the name of an event: it is one word of a subject.
-func ValidEventName(name string) error {
-	const longest = 63
-	if name == "" || len(name) > longest || strings.Trim(name, prefixLetters) != "" {
-		return fmt.Errorf("event %q: it must have 1 to %d letters, digits, - and _ only", name, longest)
-	}
-	return nil
 }
 
 // EnsureEvents makes the stream of events. It is for the dispatcher.
@@ -63,7 +56,7 @@ func (b *Bus) eventsConfig() jetstream.StreamConfig {
 // PublishEvent stores an event and returns once the server has acknowledged it, with the patience and the errors of PublishCall. It takes over
 // the event's header.
 func (b *Bus) PublishEvent(ctx context.Context, event Event) error {
-	if err := ValidEventName(event.Name); err != nil {
+	if err := function.ValidEvent(event.Name); err != nil {
 		return err
 	}
 	if _, err := b.publishAlone(ctx, b.encodeEvent(event), nuid.Next()); err != nil {
@@ -97,7 +90,7 @@ func (n Names) encodeEvent(event Event) *nats.Msg {
 // decodeEvent is the inverse of encodeEvent; it also takes what other NATS clients publish. The error wraps ErrBadMessage.
 func (n Names) decodeEvent(msg *nats.Msg) (Event, error) {
 	name := strings.TrimPrefix(msg.Subject, n.EventSubject(""))
-	if err := ValidEventName(name); err != nil {
+	if err := function.ValidEvent(name); err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrBadMessage, err)
 	}
 	call, err := decodeHeader(msg, Call{Path: "/", Header: http.Header{}, Body: msg.Data})

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sluicefaas/sluice/pkg/function"
 )
 
 // ErrBadMessage says that a message cannot be turned into a call.
@@ -160,7 +162,7 @@ func (c *Call) takeOwn(canonical, value string) (known bool, err error) {
 		}
 		return true, nil
 	case HeaderEvent:
-		if ValidEventName(value) == nil {
+		if function.ValidEvent(value) == nil {
 			c.Event = value
 		}
 		return true, nil

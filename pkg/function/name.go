@@ -35,3 +35,19 @@ func isLabel(name string) bool {
 func isLabelByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
 }
+
+// ValidEvent says whether name can be the name of an event, which stands in URLs and is one word of a NATS subject. It may be as long as that of a
+// function, for no other reason than that names are alike then. The error says what would be right.
+func ValidEvent(name string) error {
+	valid := name != "" && len(name) <= MaxNameLength
+	for i := 0; valid && i < len(name); i++ {
+		c := name[i]
+		valid = isLabelByte(c) || c == '_' || c >= 'A' && c <= 'Z'
+	}
+	if !valid {
+		return fmt.Errorf("event %s: %s", quoteShort(name), wantEvent)
+	}
+	return nil
+}
+
+const wantEvent = "it must have 1 to 63 characters, of letters, digits, '-' and '_'"

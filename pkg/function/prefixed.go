@@ -29,8 +29,8 @@ func parsePathRule(_ *Function, entry string) (PathRule, *wrongEntry) {
 // parseSubscription takes an entry without a visibility for one with that of the function.
 func parseSubscription(f *Function, entry string) (Subscription, *wrongEntry) {
 	visibility, event, wrong := cutVisibility(entry, f.DefaultVisibility)
-	if !isEvent(event) {
-		return Subscription{}, leftOut("is no event: it must have 1 to 63 characters, of letters, digits, '-' and '_'")
+	if ValidEvent(event) != nil {
+		return Subscription{}, leftOut("is no event: " + wantEvent)
 	}
 	return Subscription{Event: event, Visibility: visibility}, wrong
 }
@@ -48,19 +48,4 @@ func cutVisibility(entry string, without Visibility) (v Visibility, rest string,
 		}
 	}
 	return Private, rest, &wrongEntry{want: `begins with neither "Public:" nor "Private:"`, counts: true, instead: "it counts as Private"}
-}
-
-// maxEventLength is that of a DNS label, for no other reason than that names are alike then.
-const maxEventLength = 63
-
-func isEvent(name string) bool {
-	if name == "" || len(name) > maxEventLength {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; !isLabelByte(c) && c != '_' && (c < 'A' || c > 'Z') {
-			return false
-		}
-	}
-	return true
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/upstream"
 )
 
@@ -17,7 +18,7 @@ func (g *Gateway) publishEvent(c echo.Context) error {
 	if err != nil {
 		return unreadable("request target", err)
 	}
-	if err := bus.ValidEventName(ask.name); err != nil {
+	if err := function.ValidEvent(ask.name); err != nil {
 		return problem(badRequest, "%v", err)
 	}
 	if p := g.notStarted(); p != nil {
