@@ -25,7 +25,6 @@ func TestPullsAfterARestart(t *testing.T) {
 		t.Errorf("a pull without a connection counts: %d", c.Asked())
 	}
 	server.Start()
-	start := time.Now()
 	select {
 	case <-reconnects:
 	case <-time.After(patience):
@@ -37,9 +36,6 @@ func TestPullsAfterARestart(t *testing.T) {
 	}
 	fill(t, b, "f", 3)
 	pulled(t, c, 3)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("the first call came after %v", took)
-	}
 }
 
 func TestPullIsSilentWithoutAServer(t *testing.T) {
@@ -150,7 +146,7 @@ func TestLeaveWithoutAServerEnds(t *testing.T) {
 	}
 	server.Stop()
 	start := time.Now()
-	if left := c.Leave(within(t, quiet)); len(left) != 0 || time.Since(start) > 2*quiet {
+	if left := c.Leave(within(t, quiet)); len(left) != 0 || time.Since(start) > soon {
 		t.Fatalf("after %v: %v", time.Since(start), left)
 	}
 }

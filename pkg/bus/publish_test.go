@@ -37,12 +37,12 @@ func TestPublishedCallHasItsPlaceAsID(t *testing.T) {
 
 func TestFullQueueRefusesItsOwnCallersOnly(t *testing.T) {
 	t.Parallel()
-	b := connect(t, bustest.Start(t), func(c *Config) { c.Settings.QueueLimit = 2 })
+	b := connect(t, bustest.Start(t), patient, func(c *Config) { c.Settings.QueueLimit = 2 })
 	publish(t, b, Call{Function: "full"})
 	publish(t, b, Call{Function: "full"})
 	start := time.Now()
-	_, err := b.PublishCall(within(t, patience), Call{Function: "full", Method: "POST"})
-	if !errors.Is(err, ErrQueueFull) || errors.Is(err, ErrUnavailable) || time.Since(start) > time.Second {
+	_, err := b.PublishCall(within(t, unhurried), Call{Function: "full", Method: "POST"})
+	if !errors.Is(err, ErrQueueFull) || errors.Is(err, ErrUnavailable) || time.Since(start) > soon {
 		t.Fatalf("after %v: %v", time.Since(start), err)
 	}
 	publish(t, b, Call{Function: "other"})
@@ -68,7 +68,7 @@ func TestFullStorage(t *testing.T) {
 
 func TestTooLargeCalls(t *testing.T) {
 	t.Parallel()
-	b := connect(t, bustest.Start(t))
+	b := connect(t, bustest.Start(t), patient)
 	header := http.Header{"X-Large": {strings.Repeat("h", maxCallHeader-1_000)}}
 	publish(t, b, Call{Function: "f", Header: header, Body: make([]byte, b.MaxBody())})
 	for what, call := range map[string]Call{
@@ -79,7 +79,7 @@ func TestTooLargeCalls(t *testing.T) {
 	} {
 		call.Function, call.Method = "f", "POST"
 		start := time.Now()
-		if _, err := b.PublishCall(within(t, patience), call); !errors.Is(err, ErrTooLarge) || time.Since(start) > time.Second {
+		if _, err := b.PublishCall(within(t, unhurried), call); !errors.Is(err, ErrTooLarge) || time.Since(start) > soon {
 			t.Errorf("%s: after %v: %v", what, time.Since(start), err)
 		}
 	}
@@ -91,8 +91,8 @@ func TestPublishWhileTheServerIsAway(t *testing.T) {
 	b := connect(t, server, func(c *Config) { c.Settings.PublishPatience = 300 * time.Millisecond })
 	server.Stop()
 	start := time.Now()
-	_, err := b.PublishCall(within(t, patience), Call{Function: "f", Method: "POST"})
-	if took := time.Since(start); !errors.Is(err, ErrUnavailable) || took < 300*time.Millisecond || took > time.Second {
+	_, err := b.PublishCall(within(t, unhurried), Call{Function: "f", Method: "POST"})
+	if took := time.Since(start); !errors.Is(err, ErrUnavailable) || took < 300*time.Millisecond || took > soon {
 		t.Fatalf("after %v: %v", took, err)
 	}
 	if err := b.Connected(); !errors.Is(err, ErrUnavailable) {
@@ -127,23 +127,23 @@ func TestPublishBridgesARestart(t *testing.T) {
 func TestPublishEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
-	b := connect(t, server)
+	b := connect(t, server, patient)
 	server.Stop()
 	cause := errors.New("the caller has gone")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	time.AfterFunc(quiet, func() { cancel(cause) })
 	start := time.Now()
-	if _, err := b.PublishCall(ctx, Call{Function: "f", Method: "POST"}); !errors.Is(err, ErrUnavailable) || time.Since(start) > 2*time.Second {
+	if _, err := b.PublishCall(ctx, Call{Function: "f", Method: "POST"}); !errors.Is(err, ErrUnavailable) || time.Since(start) > soon {
 		t.Fatalf("after %v: %v", time.Since(start), err)
 	}
 }
 
 func TestPublishEndsWithTheBus(t *testing.T) {
 	t.Parallel()
-	b := connect(t, bustest.Start(t))
+	b := connect(t, bustest.Start(t), patient)
 	b.Close()
 	start := time.Now()
-	if _, err := b.PublishCall(context.Background(), Call{Function: "f", Method: "POST"}); !errors.Is(err, ErrUnavailable) || time.Since(start) > time.Second {
+	if _, err := b.PublishCall(context.Background(), Call{Function: "f", Method: "POST"}); !errors.Is(err, ErrUnavailable) || time.Since(start) > soon {
 		t.Fatalf("after %v: %v", time.Since(start), err)
 	}
 }

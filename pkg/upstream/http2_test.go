@@ -202,12 +202,12 @@ func TestH2CFailures(t *testing.T) {
 		}), Broken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := newTestCaller(t).Do(t.Context(), overH2C(test.address)[0], Request{Method: "POST", Body: []byte("x"), Timeout: patience / 10})
+			answer := newTestCaller(t).Do(t.Context(), overH2C(test.address)[0], Request{Method: "POST", Body: []byte("x"), Timeout: patience / 20})
 			if answer.Kind != test.kind || answer.Err == nil {
 				t.Errorf("a call: %v %v", answer.Kind, answer.Err)
 			}
 			g := newH2CGateway(t, test.address)
-			g.call.Timeout = patience / 10
+			g.call.Timeout = patience / 20
 			expectOurs(t, get(t, g.url("/")), map[Kind]int{Timeout: 504, Refused: 502, Broken: 502}[test.kind], test.kind)
 			_ = g.outcome(t)
 		})

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // backend is a function served by net/http.
 func backend(t *testing.T, handler http.HandlerFunc) (address string) {

@@ -159,10 +159,10 @@ func TestBadFunctionsDelayNoOther(t *testing.T) {
 	s := r.dispatch()
 	eventually(t, "all are busy", func() bool { return s.awake("good") && never.own.current() == 5 })
 	for i := range 20 {
-		start := time.Now()
+		start := time.Now() // who waited for one of the bad ones would wait for 30 s
 		r.publish("good", "")
 		eventually(t, "the good one is called", func() bool { return good.count() == i+1 })
-		if took := time.Since(start); took > 3*time.Second {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("call %d took %s", i, took)
 		}
 	}

@@ -152,12 +152,8 @@ func TestConcurrencyLimitsChangeLive(t *testing.T) {
 	r.put(spec("f", parallel(2, 0)), b)
 	r.dispatch()
 	eventually(t, "2 calls", func() bool { return total.current() == 2 })
-	start := time.Now()
 	r.put(spec("f", parallel(9, 0)), b)
 	eventually(t, "9 calls", func() bool { return total.current() == 9 })
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("more slots were used after %s", took)
-	}
 	r.put(spec("f", parallel(4, 0)), b)
 	// One after the other ends, until there are fewer than the limit.
 	for range 6 {

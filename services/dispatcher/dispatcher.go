@@ -65,6 +65,8 @@ type Dispatcher struct {
 	// look asks for the depths of all queues to be read soon; they are every sweepEvery.
 	look       chan struct{}
 	sweepEvery time.Duration
+	// lookEvery is lookInterval.
+	lookEvery time.Duration
 	// due hands the names of functions that are not known, and whose grace is over, to buryUnknown.
 	due      chan []string
 	progress progress
@@ -96,7 +98,7 @@ func New(config Config, deps Deps) *Dispatcher {
 		known:   make(chan struct{}),
 		workers: map[string]*worker{},
 
-		sweepEvery: sweepInterval,
+		sweepEvery: sweepInterval, lookEvery: lookInterval,
 	}
 }
 

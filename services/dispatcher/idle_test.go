@@ -47,6 +47,7 @@ func (s *service) listening(name string) bool {
 func TestIdleFunctionsCostNoGoroutine(t *testing.T) {
 	const count = 2_000
 	r := newRig(t)
+	r.sweepEvery = time.Hour // only the publication itself can wake the function
 	wakes := r.wakes("f1234")
 	s := r.dispatch()
 	r.put(spec("last"))
@@ -61,14 +62,10 @@ func TestIdleFunctionsCostNoGoroutine(t *testing.T) {
 	}
 
 	conn := r.raw()
-	start := time.Now()
 	if err := conn.Publish("sluice.call.f1234", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the wake", func() bool { return wakes() > 0 })
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("the wake came after %s", took)
-	}
 	if s.awake("f1233") || !s.awake("f1234") {
 		t.Error("not the one that was called is awake")
 	}
@@ -139,6 +136,7 @@ func TestCallsAtTheMomentOfSleepAreNotMissed(t *testing.T) {
 	t.Parallel()
 	const functions, rounds = 40, 2
 	r := newRig(t)
+	r.sweepEvery = time.Hour // who looks at all queues would find the calls too
 	conn, b := r.raw(), newBackend(t, nil, answer(200))
 	var wakes [functions]atomic.Int64
 	stop, err := r.bus.OnWake(func(name string) {
@@ -170,17 +168,10 @@ func TestCallsAtTheMomentOfSleepAreNotMissed(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		published := time.Now()
 		all(func(i int, name string) {
 			eventually(t, name+" is woken", func() bool { return wakes[i].Load() > before[i] })
 		})
-		if took := time.Since(published); took > 4500*time.Millisecond {
-			t.Errorf("round %d: the last wake came after %s", round, took)
-		}
 		all(func(_ int, name string) { r.put(spec(name), b) })
 		eventually(t, "all calls are delivered", func() bool { return b.count() == round*functions })
-		if took := time.Since(published); took > 20*time.Second {
-			t.Errorf("round %d: the last call came after %s", round, took)
-		}
 	}
 }

@@ -47,8 +47,8 @@ type rig struct {
 	settings  bus.Settings
 	bus       *bus.Bus
 	functions *bus.Functions
-	// Of the dispatchers that are started, unless zero: how often they look at all queues, and their UnknownGrace.
-	sweepEvery, grace time.Duration
+	// Of the dispatchers that are started, unless zero: how often they look at all queues and at a call that was taken over, and their UnknownGrace.
+	sweepEvery, lookEvery, grace time.Duration
 }
 
 func newRig(t *testing.T, changes ...func(*bus.Settings)) *rig {
@@ -213,7 +213,7 @@ func (r *rig) dispatchOver(b *bus.Bus, changes ...func(*Config)) *service {
 	s.Dispatcher = New(config, Deps{
 		Bus: b, Name: "dispatcher", Transport: transport, Logger: zerolog.New(s.log).Level(zerolog.InfoLevel), Registry: s.registry,
 	})
-	s.sweepEvery = cmp.Or(r.sweepEvery, s.sweepEvery)
+	s.sweepEvery, s.lookEvery = cmp.Or(r.sweepEvery, s.sweepEvery), cmp.Or(r.lookEvery, s.lookEvery)
 	var take, work context.Context
 	take, s.stopTaking = context.WithCancel(context.Background())
 	work, s.interrupts = context.WithCancel(context.Background())

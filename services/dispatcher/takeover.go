@@ -65,7 +65,7 @@ func (c *call) await(s *shift, hint <-chan struct{}, looked time.Time) outcome {
 		if o, ok := decideOpen(c.record, c.policy(), looked); ok {
 			return o
 		}
-		timer := time.NewTimer(untilLook(time.Until(c.record.Until.Add(callbackGrace)), hinted))
+		timer := time.NewTimer(s.dispatcher.untilLook(time.Until(c.record.Until.Add(callbackGrace)), hinted))
 		hinted = false
 		select {
 		case <-hint:
@@ -83,14 +83,14 @@ func (c *call) await(s *shift, hint <-chan struct{}, looked time.Time) outcome {
 }
 
 // untilLook is how long the record need not be looked at without a hint.
-func untilLook(left time.Duration, hinted bool) time.Duration {
+func (d *Dispatcher) untilLook(left time.Duration, hinted bool) time.Duration {
 	switch {
 	case hinted:
 		return hintedInterval
 	case left <= 0:
 		return overdueInterval
 	}
-	return min(left, lookInterval)
+	return min(left, d.lookEvery)
 }
 
 // look reads whether there is a callback, and returns when it did; the zero time if it could not.

@@ -53,22 +53,19 @@ func (s *service) inFlight(name string) (sum int) {
 func TestCallbackEndsTheCall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.lookEvery = time.Hour // it is the hint that tells of the callback
 	b := newBackend(t, nil, script(answer(202), answer(200)))
-	r.put(spec("f", parallel(1, 0)), b)
+	r.put(spec("f", parallel(1, 0), timeout(600)), b)
 	first, second := r.publish("f", ""), r.publish("f", "")
 	s := r.dispatch()
 	record := r.awaitOpen("f", first)
-	if left := time.Until(record.Until); record.Endpoint != b.address || record.Tries != 0 || left > 30*time.Second || left < 15*time.Second {
+	if left := time.Until(record.Until); record.Endpoint != b.address || record.Tries != 0 || left > 600*time.Second || left < 500*time.Second {
 		t.Errorf("record %+v, %s left", record, left)
 	}
 	// It holds its slot and its replica, and its caller is not told yet.
 	holdsFor(t, 700*time.Millisecond, "the second call waits", func() bool { return b.count() == 1 && s.inFlight("f") == 1 })
-	start := time.Now()
 	r.callback("f", first, "success")
 	eventually(t, "the second call runs", func() bool { return b.count() == 2 })
-	if took := time.Since(start); took > lookInterval/2 {
-		t.Errorf("the callback was noticed after %s", took)
-	}
 	r.awaitEmpty("f")
 	r.awaitNoRecords("f")
 	if calls := b.calls(); calls[0].id != first || calls[1].id != second {
@@ -140,7 +137,7 @@ func TestCallbackThatDoesNotCome(t *testing.T) {
 	}
 	calls := b.calls()
 	// 1 s from the start of the attempt, the grace, 4 s of delay.
-	if got := calls[1].at.Sub(calls[0].at); len(calls) != 2 || got < 5*time.Second || got > 12*time.Second {
+	if got := calls[1].at.Sub(calls[0].at); len(calls) != 2 || got < 5*time.Second {
 		t.Errorf("%d attempts, the second after %s", len(calls), got)
 	}
 	if err := r.attempts().Callback(t.Context(), "f", id, "success"); !errors.Is(err, bus.ErrNoOpenCall) {
@@ -201,7 +198,7 @@ func TestOpenCallOutlivesTheAckWait(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, shortAckWait)
 	b := newBackend(t, nil, answer(202))
-	r.put(spec("f"), b)
+	r.put(spec("f", timeout(600)), b)
 	id := r.publish("f", "")
 	r.dispatch()
 	record := r.awaitOpen("f", id)
@@ -214,9 +211,8 @@ func TestOpenCallOutlivesTheAckWait(t *testing.T) {
 	if err := r.attempts().Record(t.Context(), "f", id, record); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
 	r.awaitEmpty("f")
-	if took := time.Since(start); b.count() != 1 || took > lookInterval+5*time.Second {
-		t.Errorf("%d attempts, the callback was noticed after %s", b.count(), took)
+	if b.count() != 1 {
+		t.Errorf("%d attempts", b.count())
 	}
 }

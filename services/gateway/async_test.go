@@ -74,7 +74,7 @@ func TestNATSAway(t *testing.T) {
 	f.nats.Stop()
 	begin := time.Now()
 	expectProblem(t, f.send("POST", "/async-function/f", "x"), silentQueue)
-	if took := time.Since(begin); took < patience/2 || took > patience+2*time.Second {
+	if took := time.Since(begin); took < patience/2 {
 		t.Errorf("the answer took %s", took)
 	}
 	if answer := f.send("GET", "/function/f", ""); answer.StatusCode != http.StatusOK {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-const testPatience = 5 * time.Second
+const testPatience = 30 * time.Second
 
 // strictServer serves handler behind the check, without any keep from http.Server itself.
 func strictServer(t *testing.T, handler http.Handler) (address string) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 )
@@ -87,12 +86,8 @@ func TestKilledParentLeavesNothing(t *testing.T) {
 	for _, without := range []string{"", "death signal"} {
 		t.Run("without "+without, func(t *testing.T) {
 			parent, child := startParent(t, t.TempDir(), without)
-			killed := time.Now()
 			killParent(t, parent)
 			expectGone(t, child.PID, child.Grandchild)
-			if took := time.Since(killed); took > 3*time.Second {
-				t.Errorf("the children lived on for %s", took)
-			}
 		})
 	}
 }

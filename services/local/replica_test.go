@@ -22,9 +22,6 @@ func TestCrashedReplicaComesBackAfterBackoff(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := run.Wait(t, "f", patience, func(w function.Workload) bool { return len(w.ReadyEndpoints()) == 0 })
-	if took := time.Since(killed); took > firstBackoff {
-		t.Errorf("the endpoint was there for %s after the crash", took)
-	}
 	if gone.Replicas != 1 || gone.Pods[0].Address != "" {
 		t.Errorf("observed %+v", gone)
 	}

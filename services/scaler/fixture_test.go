@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds each wait of a test for something that happens at once.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // quick is the timing of most tests. The silence of a sender stays long, so that a busy machine is not taken for it.
 var quick = timing{
