@@ -48,6 +48,7 @@ e2e: bin/kube bin/pause bin/coredns bin/helm ## run the scenarios on a real node
 	go run ./scripts/images -tag $(TAG) -nats -demo
 	cd e2e && go run ./pack
 	go test -c -o bin/kube-conformance.test ./services/scaler/kube
+	go test -c -o bin/job-conformance.test ./services/jobrunner/kube
 	sync # what was built is on disk, so that the scenarios have the disk for themselves
 	cd e2e && SLUICE_E2E_REQUIRED=1 go test -count=1 -v -timeout 50m .
 

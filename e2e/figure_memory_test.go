@@ -39,7 +39,7 @@ func (s *system) memory(ctx context.Context, t *testing.T) {
 		})
 		t.Logf("%d functions are known after %s", crowd, time.Since(began).Round(time.Second))
 		s.awaitReplicaSets(ctx, t, crowd)
-		for _, component := range []string{"gateway", "dispatcher", "scaler", "nats"} {
+		for _, component := range []string{"gateway", "dispatcher", "scaler", "jobrunner", "nats"} {
 			s.figures.add(fmt.Sprintf("memory of a %s with %d functions", component, crowd), "%.0f MB", s.highest(ctx, t, component)/1e6)
 		}
 	}

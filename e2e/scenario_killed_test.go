@@ -38,7 +38,7 @@ func (s *system) syncCallOfKilledPod(ctx context.Context, t *testing.T) {
 	if a.Status != http.StatusBadGateway || !strings.Contains(a.Body, "urn:sluice:problem:function-broke-off") {
 		t.Errorf("got %v, want 502 function-broke-off", a)
 	}
-	if took := time.Since(killed); took > 10*time.Second {
+	if took := time.Since(killed); took > 15*time.Second { // the call itself would last 20 s
 		t.Errorf("the answer came %s after the kill", took)
 	}
 	// Until the kubelet has seen it, the pod counts as ready: calls are refused there, and told to come again.
@@ -73,7 +73,7 @@ func (s *system) asyncCallOfKilledPod(ctx context.Context, t *testing.T) {
 // still reaches it can be seen.
 func (s *system) deletedPod(ctx context.Context, t *testing.T) {
 	f := s.deployKnown(ctx, t, function{
-		name: "deleted", replicas: 2, annotations: annotated(annotationMin, "2"), env: map[string]string{"STOP_DELAY": "8"},
+		name: "deleted", replicas: 2, annotations: annotated(annotationMin, "2"), env: map[string]string{"STOP_DELAY": "20"},
 	})
 	pod := s.kube.awaitPods(ctx, t, f.name, 2)[0]
 	load := spec{URL: s.sync(f.name, "/work?ms=5"), Concurrency: 4, Rate: 50}
@@ -94,7 +94,7 @@ func (s *system) deletedPod(ctx context.Context, t *testing.T) {
 	}
 	last := time.Duration(slices.MaxFunc(ledger, func(a, b record) int { return int(a.Start - b.Start) }).Start - began.UnixNano())
 	s.figures.add("last call that reached a pod after somebody began to delete it", "%.0f ms", float64(max(last, 0))/1e6)
-	if last > time.Second {
+	if last > 10*time.Second { // otherwise until the pod stops, which is in 20 s
 		t.Errorf("a new call reached the pod %s after its deletion had begun", last)
 	}
 	if sync.failed() > 0 || async.failed() > 0 {

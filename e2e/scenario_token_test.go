@@ -12,12 +12,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// tokensOnlyWhereUsed looks into the specification of each pod of Sluice, and on a node of our own into its processes: only the scaler has
-// a token, and nobody a variable of a service link (row 6).
+// tokensOnlyWhereUsed looks into the specification of each pod of Sluice, and on a node of our own into its processes: only the scaler and the jobrunner
+// have a token, and nobody has a variable of a service link (row 6).
 func (s *system) tokensOnlyWhereUsed(ctx context.Context, t *testing.T) {
 	for component := range replicasOf {
 		for _, pod := range s.running(ctx, t, component) {
-			want := component == "scaler"
+			want := component == "scaler" || component == "jobrunner"
 			if got := mountsToken(pod); got != want {
 				t.Errorf("%s: the specification mounts a token: %v, want %v", pod.Name, got, want)
 			}

@@ -41,7 +41,7 @@ type node interface {
 }
 
 // The components of Sluice and how many pods the chart's defaults give them.
-var replicasOf = map[string]int{"gateway": 2, "dispatcher": 1, "scaler": 2, "nats": 3}
+var replicasOf = map[string]int{"gateway": 2, "dispatcher": 1, "scaler": 2, "jobrunner": 2, "nats": 3}
 
 // component are the pods of one of Sluice's, by name.
 func (s *system) component(ctx context.Context, name string) ([]corev1.Pod, error) {

@@ -35,6 +35,9 @@ func TestWrongFlagsNameThemselves(t *testing.T) {
 		{"scaler", nil, []string{"--kubeconfig"}},
 		{"scaler", []string{"--kubeconfig=/no/such/file"}, []string{"--kubeconfig", "/no/such/file"}},
 		{"scaler", []string{"--scale-down-timeout=long"}, []string{"--scale-down-timeout", "long", "duration"}},
+		{"jobrunner", nil, []string{"--kubeconfig"}},
+		{"jobrunner", []string{"--jobs-configuration={"}, []string{"--jobs-configuration"}},
+		{"jobrunner", []string{"--job-history=long"}, []string{"--job-history", "long", "duration"}},
 		{"scaler", []string{"credentials"}, []string{"--secret"}},
 		{"scaler", []string{"credentials", "--secret=s", "--label=x"}, []string{"--label"}},
 	}
@@ -58,7 +61,7 @@ func TestWrongFlagsNameThemselves(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	for _, service := range []string{"gateway", "dispatcher", "scaler"} {
+	for _, service := range []string{"gateway", "dispatcher", "scaler", "jobrunner"} {
 		if code, text := output(t, service, "--version"); code != 0 || !regexp.MustCompile(`^\S+ (\S+ )?go1\.\d+`).MatchString(text) {
 			t.Errorf("%s --version: exit code %d, %q", service, code, text)
 		}

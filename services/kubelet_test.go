@@ -9,14 +9,14 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/utils/ptr"
+
+	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 )
 
 // kubelet plays the node for the pods of one namespace: each gets a replica on an address of the loopback network, and becomes
@@ -34,43 +34,18 @@ type kubelet struct {
 // runKubelet plays until the test ends.
 func runKubelet(t *testing.T, pods corev1client.PodInterface) *kubelet {
 	k := &kubelet{t: t, pods: pods, replicas: map[types.UID]*replica{}, gone: map[string]int{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { k.run(ctx) })
 	t.Cleanup(func() {
-		cancel()
-		running.Wait()
 		for _, r := range k.replicas {
 			r.stop()
 		}
 	})
+	kubetest.FollowPods(t, pods, k.see)
 	return k
 }
 
-// run watches pods, anew whenever the API server has gone away.
-func (k *kubelet) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		events, err := k.pods.Watch(ctx, metav1.ListOptions{
-			SendInitialEvents: ptr.To(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
-		})
-		if err == nil {
-			for event := range events.ResultChan() {
-				k.see(ctx, event)
-			}
-			events.Stop()
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (k *kubelet) see(ctx context.Context, event watch.Event) {
-	pod, is := event.Object.(*corev1.Pod)
+func (k *kubelet) see(ctx context.Context, change watch.EventType, pod *corev1.Pod) {
 	switch {
-	case !is || event.Type == watch.Error || event.Type == watch.Bookmark:
-	case event.Type == watch.Deleted:
+	case change == watch.Deleted:
 		k.end(pod.UID)
 	case pod.DeletionTimestamp == nil && pod.Status.PodIP == "":
 		if err := k.start(ctx, pod.DeepCopy()); err != nil && ctx.Err() == nil {

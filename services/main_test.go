@@ -14,22 +14,21 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 )
 
 // built is the folder of the binaries, made when the first test needs it.
 var built = sync.OnceValues(build)
 
+// plane is the Kubernetes control plane of these tests: the real one, without a node, whose part the tests play.
+var plane kubetest.Plane
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	err := controlPlane.end()
-	if err == nil && code == 0 {
-		err = goleak.Find()
+	if text := os.Getenv(failingEnv); text != "" {
+		fmt.Fprintln(os.Stderr, runFailing(text))
+		os.Exit(1)
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
+	code := plane.Main(m)
 	if folder := os.Getenv(folderEnv); folder != "" {
 		_ = os.RemoveAll(folder)
 	}
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 // folderEnv tells TestMain which folder to remove.
 const folderEnv = "SLUICE_TEST_BINARIES"
 
-// build compiles the three services, under the race detector if this test is.
+// build compiles the services, under the race detector if this test is.
 func build() (folder string, err error) {
 	if folder, err = os.MkdirTemp("", "sluice-services-"); err != nil {
 		return "", err
@@ -47,7 +46,7 @@ func build() (folder string, err error) {
 	if err := os.Setenv(folderEnv, folder); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"gateway", "dispatcher", "scaler"} {
+	for _, name := range []string{"gateway", "dispatcher", "scaler", "jobrunner"} {
 		args := []string{"build", "-o", filepath.Join(folder, "sluice-"+name)}
 		if raceDetector {
 			args = append(args, "-race")
@@ -61,7 +60,7 @@ func build() (folder string, err error) {
 }
 
 // binary is the path of a service's program.
-func binary(t *testing.T, service string) string {
+func binary(t testing.TB, service string) string {
 	t.Helper()
 	folder, err := built()
 	if err != nil {
@@ -71,7 +70,7 @@ func binary(t *testing.T, service string) string {
 }
 
 // output runs the program until it ends, and returns its exit code and what it said.
-func output(t *testing.T, service string, args ...string) (code int, text string) {
+func output(t testing.TB, service string, args ...string) (code int, text string) {
 	t.Helper()
 	program := binary(t, service)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

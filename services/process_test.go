@@ -19,7 +19,7 @@ const patience = 2 * time.Minute
 
 // process is one running service.
 type process struct {
-	t       *testing.T
+	t       testing.TB
 	service string
 	args    []string
 	// ops is host:port of the ops server, api that of the gateway.
@@ -31,7 +31,7 @@ type process struct {
 }
 
 // start starts a service that finds NATS at natsURL, on ports of its own; it ends with the test.
-func start(t *testing.T, service, natsURL string, args ...string) *process {
+func start(t testing.TB, service, natsURL string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, service: service, ops: freeAddress(t), out: &safeBuffer{}}
 	p.args = append([]string{"--nats=" + natsURL, "--ops-listen=" + p.ops, "--drain-delay=0s"}, args...)
@@ -113,7 +113,7 @@ type answer struct {
 // client keeps no connection, so that every request shows whether a process takes new ones.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 
-func send(t *testing.T, method, url, body string) answer {
+func send(t testing.TB, method, url, body string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -132,7 +132,7 @@ func send(t *testing.T, method, url, body string) answer {
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

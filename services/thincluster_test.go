@@ -23,7 +23,6 @@ import (
 // controllers, and pods that the test plays.
 type thinCluster struct {
 	t                   *testing.T
-	plane               *plane
 	admin               *kubernetes.Clientset
 	namespace           string
 	kubelet             *kubelet
@@ -48,8 +47,8 @@ func startCluster(t *testing.T, idleSeconds string, scalers ...string) *thinClus
 // newThinCluster makes the namespace and starts NATS.
 func newThinCluster(t *testing.T) *thinCluster {
 	t.Helper()
-	c := &thinCluster{t: t, plane: startedPlane(t), scalers: map[string]*process{}}
-	c.admin = c.plane.admin(t)
+	plane.Start(t)
+	c := &thinCluster{t: t, admin: plane.Admin(t), scalers: map[string]*process{}}
 	made, err := c.admin.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "thin-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +63,7 @@ func newThinCluster(t *testing.T) *thinCluster {
 func (c *thinCluster) startServices(scalers ...string) {
 	c.t.Helper()
 	for _, name := range scalers {
-		c.scalers[name] = start(c.t, "scaler", c.nats.URL(), "--kubeconfig="+c.plane.kubeconfig(), "--namespace="+c.namespace, "--lease-identity="+name)
+		c.scalers[name] = start(c.t, "scaler", c.nats.URL(), "--kubeconfig="+plane.Kubeconfig(), "--namespace="+c.namespace, "--lease-identity="+name)
 	}
 	c.dispatcher, c.gateway = start(c.t, "dispatcher", c.nats.URL()), start(c.t, "gateway", c.nats.URL(), "--start-wait=10m")
 }
@@ -89,8 +88,8 @@ func (c *thinCluster) remove() {
 // stopAPI stops the API server; the test starts it again, or its end does.
 func (c *thinCluster) stopAPI() (startAgain func()) {
 	c.t.Helper()
-	startAgain = sync.OnceFunc(func() { c.plane.command(c.t, "start-api") })
-	c.plane.command(c.t, "stop-api")
+	startAgain = sync.OnceFunc(func() { plane.Command(c.t, "start-api") })
+	plane.Command(c.t, "stop-api")
 	c.t.Cleanup(startAgain)
 	return startAgain
 }

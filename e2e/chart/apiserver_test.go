@@ -97,7 +97,7 @@ func TestNotes(t *testing.T) {
 	p := plane(t)
 	space := p.namespace(t, "notes")
 	for name, want := range map[string][]string{
-		"default":              {"http://sluice-gateway." + space + "/function/<name>/<path>", "/async-function/", "port-forward", "--user client", "helm uninstall removes the queue"},
+		"default":              {"http://sluice-gateway." + space + "/function/<name>/<path>", "/async-function/", "port-forward", "localhost:5000/job/<name>", "--user client", "helm uninstall removes the queue"},
 		"one-node":             {"WARNING: nats.replicas is 1 and nats.persistence.enabled is false"},
 		"emptydir":             {"WARNING: nats.persistence.enabled is false", "my-nats-passwords"},
 		"external":             {"NOTE: calls are queued in tls://nats-0.example.com:4222"},

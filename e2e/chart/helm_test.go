@@ -23,6 +23,9 @@ const (
 	helmTimeout = 3 * time.Minute
 )
 
+// services are those of ours that the chart installs by default.
+var services = []string{"gateway", "dispatcher", "scaler", "jobrunner"}
+
 func chartFolder() string { return filepath.Join(root, "charts", "sluice") }
 
 // helmPath is that of the helm that `make bin/helm` builds.

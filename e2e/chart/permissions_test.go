@@ -45,9 +45,20 @@ var allowed = map[string][]string{
 		"here coordination.k8s.io/leases create",
 		"here coordination.k8s.io/leases=sluice-scaler create,get,update",
 	},
+	"sluice-jobrunner": {
+		"here pods list,watch",
+		"here pods/log get",
+		"here events create,list,watch",
+		"here apps/deployments list,watch",
+		"here apps/statefulsets list,watch",
+		"here batch/cronjobs list,watch",
+		"here batch/jobs create,delete,get,list,patch,watch",
+		"here coordination.k8s.io/leases create",
+		"here coordination.k8s.io/leases=sluice-jobrunner create,get,update",
+	},
 	"sluice-credentials": {
 		"here secrets create",
-		"here secrets=sluice-nats-users create,get",
+		"here secrets=sluice-nats-users create,get,update",
 	},
 }
 
@@ -149,8 +160,8 @@ var virtual = map[string]string{
 
 // named are objects to which a rule might be limited.
 var named = map[string][]string{
-	"secrets": {"sluice-nats-users", "another"}, "leases": {"sluice-scaler", "another"}, "configmaps": {"sluice-nats"},
-	"deployments": {"sluice-scaler"}, "statefulsets": {"sluice-nats"}, "serviceaccounts": {"sluice-scaler"},
+	"secrets": {"sluice-nats-users", "another"}, "leases": {"sluice-scaler", "sluice-jobrunner", "another"}, "configmaps": {"sluice-nats"},
+	"deployments": {"sluice-scaler"}, "statefulsets": {"sluice-nats"}, "serviceaccounts": {"sluice-scaler", "sluice-jobrunner"}, "jobs": {"sluice-credentials"},
 }
 
 // questions are about all resources that the API server knows.

@@ -135,8 +135,11 @@ func portNumber(container corev1.Container, port intstr.IntOrString) int32 {
 func TestGraceIsLongerThanTheDrain(t *testing.T) {
 	const toEnd = 6 * time.Second // ops.InterruptGrace and the close of the bus
 	forEachExample(t, func(t *testing.T, _ string, objects []object) {
-		for _, service := range []string{"gateway", "dispatcher", "scaler"} {
-			pod := podOf(t, objects, service)
+		for _, w := range workloads(t, objects) {
+			service, pod := w.component(), w.template.Spec
+			if !slices.Contains(services, service) {
+				continue
+			}
 			drain := toEnd
 			for _, flag := range []string{"--drain-delay", "--drain-timeout"} {
 				text, _ := argument(pod.Containers[0], flag)

@@ -55,7 +55,7 @@ func removePrograms() {
 // Every flag that the chart gives to a program is one of the program's, with a value that it takes. --help ends it after it has read them.
 func TestProgramsTakeTheirFlags(t *testing.T) {
 	programs := map[string]string{}
-	for _, service := range []string{"gateway", "dispatcher", "scaler"} {
+	for _, service := range services {
 		programs[service] = build(t, service)
 	}
 	programs["credentials"] = programs["scaler"]

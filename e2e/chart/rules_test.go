@@ -31,9 +31,20 @@ var rules = map[string][]string{
 		"coordination.k8s.io/leases create",
 		"coordination.k8s.io/leases=sluice-scaler get,update",
 	},
+	"sluice-jobrunner": {
+		"pods list,watch",
+		"pods/log get",
+		"events list,watch,create",
+		"apps/deployments list,watch",
+		"apps/statefulsets list,watch",
+		"batch/cronjobs list,watch",
+		"batch/jobs get,list,watch,create,patch,delete",
+		"coordination.k8s.io/leases create",
+		"coordination.k8s.io/leases=sluice-jobrunner get,update",
+	},
 	"sluice-credentials": {
 		"secrets create",
-		"secrets=sluice-nats-users get",
+		"secrets=sluice-nats-users get,update",
 	},
 }
 

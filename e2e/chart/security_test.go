@@ -11,7 +11,7 @@ import (
 )
 
 // withToken are the components whose pods speak to the API server.
-var withToken = []string{"scaler", "credentials"}
+var withToken = []string{"scaler", "jobrunner", "credentials"}
 
 // Row 6 of the list of others' bugs, and what Kubernetes calls a restricted pod: every pod of every example obeys.
 func TestEveryPodObeysTheRules(t *testing.T) {
@@ -130,7 +130,7 @@ func TestRulesFindBreaches(t *testing.T) {
 func TestEachPodSeesItsOwnPasswordAlone(t *testing.T) {
 	for _, example := range []string{"default", "external", "external-credentials"} {
 		objects := render(t, "--values", examples(t)[example])
-		for _, service := range []string{"gateway", "dispatcher", "scaler"} {
+		for _, service := range services {
 			pod := podOf(t, objects, service)
 			secrets := secretVolumes(pod, "nats-login")
 			if len(secrets) != 1 || len(secrets[0].Items) != 1 || secrets[0].Items[0].Key != service {

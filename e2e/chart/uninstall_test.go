@@ -14,14 +14,11 @@ import (
 	"testing"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 )
 
@@ -138,17 +135,8 @@ func (p *controlPlane) runHooks(t *testing.T, space, program string) (end func()
 
 // runPod runs the program as the pod's container would.
 func (p *controlPlane) runPod(ctx context.Context, t *testing.T, pod corev1.Pod, program string) error {
-	token, err := p.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	file, err := p.accessOf(ctx, pod.Namespace, pod.Spec.ServiceAccountName, filepath.Join(t.TempDir(), "kubeconfig"))
 	if err != nil {
-		return fmt.Errorf("get the account's token: %w", err)
-	}
-	access := clientcmdapi.NewConfig()
-	access.Clusters["c"] = &clientcmdapi.Cluster{Server: p.config.Host, CertificateAuthority: p.config.CAFile, CertificateAuthorityData: p.config.CAData}
-	access.AuthInfos["a"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	access.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "a"}
-	access.CurrentContext = "x"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*access, file); err != nil {
 		return err
 	}
 	command := exec.CommandContext(ctx, program, append(pod.Spec.Containers[0].Args, "--kubeconfig="+file)...)
@@ -191,7 +179,7 @@ var password = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{23,}$`)
 func requirePasswords(t *testing.T, secret *corev1.Secret) {
 	t.Helper()
 	users := slices.Sorted(maps.Keys(secret.Data))
-	if !slices.Equal(users, []string{"client", "dispatcher", "gateway", "route", "scaler"}) {
+	if !slices.Equal(users, []string{"client", "dispatcher", "gateway", "jobrunner", "route", "scaler"}) {
 		t.Errorf("passwords of %v", users)
 	}
 	seen := map[string]bool{}
@@ -217,7 +205,7 @@ func (p *controlPlane) requireHooksGone(t *testing.T, space string) {
 		if err != nil {
 			return false, err.Error()
 		}
-		return len(jobs.Items) == 0 && len(roles.Items) == 1, fmt.Sprintf("%d jobs, %d roles", len(jobs.Items), len(roles.Items))
+		return len(jobs.Items) == 0 && len(roles.Items) == 2, fmt.Sprintf("%d jobs, %d roles", len(jobs.Items), len(roles.Items))
 	})
 }
 

@@ -1,6 +1,6 @@
 // Command function is every program that the scenarios run inside the cluster: a function that keeps a ledger of its calls
-// (serve), a load generator that works on while nobody can reach it (call), and a publisher to NATS (publish). It is one static binary,
-// so one image is enough.
+// (serve), a load generator that works on while nobody can reach it (call), a publisher to NATS (publish), and a job (batch). It is one
+// static binary, so one image is enough.
 package main
 
 import (
@@ -32,8 +32,8 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 1 {
-		return errors.New("want one argument: serve, call or publish")
+	if len(args) != 1 && (len(args) == 0 || args[0] != "batch") {
+		return errors.New("want one argument, serve, call or publish, or batch and its own")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -46,8 +46,10 @@ func run(args []string) error {
 		return listen(ctx, runs.handler())
 	case "publish":
 		return publish(ctx)
+	case "batch":
+		return batch(ctx, args[1:])
 	}
-	return fmt.Errorf("argument %q: want serve, call or publish", args[0])
+	return fmt.Errorf("argument %q: want serve, call, publish or batch", args[0])
 }
 
 // listen serves on PORT until ctx ends, then lets the requests that run end.

@@ -32,7 +32,7 @@ func TestNobodyElseLogsIn(t *testing.T) {
 	if system := running.SystemAccount(); system == nil || system.Name != "SYSTEM" {
 		t.Errorf("the system account is %v", system)
 	}
-	for user, account := range map[string]string{"gateway": "SLUICE", "dispatcher": "SLUICE", "scaler": "SLUICE", "client": "CLIENTS"} {
+	for user, account := range map[string]string{"gateway": "SLUICE", "dispatcher": "SLUICE", "scaler": "SLUICE", "jobrunner": "SLUICE", "client": "CLIENTS"} {
 		connect(t, running.ClientURL(), user, "sluice")
 		found, err := running.LookupAccount(account)
 		if err != nil || found.NumConnections() == 0 {
@@ -43,26 +43,31 @@ func TestNobodyElseLogsIn(t *testing.T) {
 
 // system has the streams of an installation, made by the users whose they are.
 type system struct {
-	url                         string
-	gateway, dispatcher, scaler jetstream.JetStream
-	functions                   jetstream.KeyValue
+	url string
+
+	gateway, dispatcher, scaler, jobrunner jetstream.JetStream
+
+	functions jetstream.KeyValue
 }
 
 func newSystem(t *testing.T, url string, replicas int) *system {
 	t.Helper()
 	s := &system{url: url}
-	s.gateway, s.dispatcher, s.scaler = s.as(t, "gateway"), s.as(t, "dispatcher"), s.as(t, "scaler")
-	makeStream := func(config jetstream.StreamConfig) {
+	s.gateway, s.dispatcher, s.scaler, s.jobrunner = s.as(t, "gateway"), s.as(t, "dispatcher"), s.as(t, "scaler"), s.as(t, "jobrunner")
+	makeStream := func(by jetstream.JetStream, config jetstream.StreamConfig) {
 		config.Replicas = replicas
 		// While servers choose a leader the first attempts have no answer.
 		eventually(t, config.Name+" is made", func() bool {
-			_, err := s.dispatcher.CreateOrUpdateStream(t.Context(), config)
+			_, err := by.CreateOrUpdateStream(t.Context(), config)
 			return err == nil
 		})
 	}
-	makeStream(jetstream.StreamConfig{Name: "sluice-calls", Subjects: []string{"sluice.call.*"}, Retention: jetstream.WorkQueuePolicy})
-	makeStream(jetstream.StreamConfig{Name: "sluice-events", Subjects: []string{"sluice.event.*"}, Retention: jetstream.WorkQueuePolicy})
-	makeStream(jetstream.StreamConfig{Name: "sluice-dead", Subjects: []string{"sluice.dead.*"}})
+	makeStream(s.jobrunner, jetstream.StreamConfig{Name: "sluice-jobs", Subjects: []string{"sluice.job.*"}, Retention: jetstream.WorkQueuePolicy})
+	makeStream(s.dispatcher, jetstream.StreamConfig{Name: "sluice-calls", Subjects: []string{"sluice.call.*"}, Retention: jetstream.WorkQueuePolicy})
+	makeStream(s.dispatcher, jetstream.StreamConfig{Name: "sluice-events", Subjects: []string{"sluice.event.*"}, Retention: jetstream.WorkQueuePolicy})
+	for _, both := range []jetstream.JetStream{s.dispatcher, s.jobrunner} {
+		makeStream(both, jetstream.StreamConfig{Name: "sluice-dead", Subjects: []string{"sluice.dead.*", "sluice.deadjob.*"}})
+	}
 	eventually(t, "the functions bucket is made", func() (made bool) {
 		var err error
 		s.functions, err = s.scaler.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sluice-functions", Replicas: replicas})
@@ -102,7 +107,7 @@ func (s *system) value(t *testing.T, key string) string {
 	return ""
 }
 
-// Other people's services queue calls and events, exactly once each, and get the queue's own answers.
+// Other people's services queue calls, events and job requests, exactly once each, and get the queue's own answers.
 func TestClientQueuesCalls(t *testing.T) {
 	s := newSystem(t, single(t).ClientURL(), 1)
 	calls, err := s.gateway.Stream(t.Context(), "sluice-calls")
@@ -127,8 +132,8 @@ func TestClientQueuesCalls(t *testing.T) {
 	if event, err := js.Publish(t.Context(), "sluice.event.e", nil); err != nil || event.Stream != "sluice-events" {
 		t.Error(event, err)
 	}
-	if _, err := js.Publish(t.Context(), "sluice.job.j", nil); !errors.Is(err, jetstream.ErrNoStreamResponse) {
-		t.Errorf("a job request without a stream for it: %v", err)
+	if request, err := js.Publish(t.Context(), "sluice.job.j", nil); err != nil || request.Stream != "sluice-jobs" {
+		t.Error(request, err)
 	}
 }
 
@@ -152,22 +157,22 @@ func TestClientReachesNothingByReplySubject(t *testing.T) {
 	client := s.as(t, "client")
 	for _, reply := range []string{
 		"$KV.sluice-functions.f", "$KV.sluice-attempts.f.1", "$KV.sluice-inside.10.0.0.1", "sluice.wake.f", "sluice.dead.f", "_INBOX.sluice.gateway.x",
-		"$JS.API.STREAM.PURGE.sluice-calls", "$JS.API.STREAM.DELETE.sluice-calls",
+		"$JS.API.STREAM.PURGE.sluice-calls", "$JS.API.STREAM.DELETE.sluice-calls", "$KV.sluice-runs.j.r", "$KV.sluice-definitions.j", "sluice.jobstate.j.r", "sluice.joblog.j.r",
 	} {
-		for _, subject := range []string{"sluice.event.e", "sluice.call.f"} {
+		for _, subject := range []string{"sluice.event.e", "sluice.job.j", "sluice.call.f"} {
 			if err := client.Conn().PublishRequest(subject, reply, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	last, err := client.Publish(t.Context(), "sluice.call.f", nil)
-	if err != nil || last.Sequence != 9 {
+	if err != nil || last.Sequence != 13 {
 		t.Fatalf("the calls are not stored: %v %v", last, err)
 	}
 	if value := s.value(t, "f"); value != "state" {
 		t.Errorf("the state of f was overwritten with %q", value)
 	}
-	if got, err := s.gateway.Stream(t.Context(), "sluice-calls"); err != nil || got.CachedInfo().State.Msgs != 9 {
+	if got, err := s.gateway.Stream(t.Context(), "sluice-calls"); err != nil || got.CachedInfo().State.Msgs != 13 {
 		t.Errorf("the calls stream was changed: %v", err)
 	}
 	for _, sub := range []*nats.Subscription{heard, inbox} {

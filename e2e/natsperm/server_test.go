@@ -15,7 +15,7 @@ import (
 )
 
 // users are those of the chart; route is the servers' own.
-var users = []string{"gateway", "dispatcher", "scaler", "client"}
+var users = []string{"gateway", "dispatcher", "scaler", "jobrunner", "client"}
 
 // passwordOf is such a one as the chart makes: a letter first, then letters and digits.
 func passwordOf(user string) string { return "x7" + user + "0123456789abcdef" }

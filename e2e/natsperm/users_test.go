@@ -17,7 +17,9 @@ func tableOf(p string) map[string]rights {
 		"$JS.API.CONSUMER.DELETE.KV_" + p + "-inside.*",
 		"$JS.FC.KV_" + p + "-inside.>",
 	}
+	jobs := jobsTable(p)
 	return map[string]rights{
+		"jobrunner": jobs["jobrunner"],
 		"gateway": {
 			publish: slices.Concat([]string{
 				p + ".call.*", p + ".event.*", p + ".callback.*", p + ".wake.*", p + ".activity",
@@ -27,8 +29,8 @@ func tableOf(p string) map[string]rights {
 				"$JS.API.STREAM.INFO.KV_" + p + "-attempts", "$JS.API.DIRECT.GET.KV_" + p + "-attempts.$KV." + p + "-attempts.*.*",
 				"$JS.API.STREAM.INFO.KV_" + p + "-keys", "$JS.API.DIRECT.GET.KV_" + p + "-keys.$KV." + p + "-keys.*",
 				"$JS.API.STREAM.INFO.KV_" + p + "-functions", "$JS.API.STREAM.INFO.KV_" + p + "-inside",
-			}, functions, inside),
-			subscribe: []string{"_INBOX." + p + ".gateway.>", p + ".result.*.*", p + ".revision", p + ".inside-revision"},
+			}, functions, inside, jobs["gateway"].publish),
+			subscribe: append([]string{"_INBOX." + p + ".gateway.>", p + ".result.*.*", p + ".revision", p + ".inside-revision"}, jobs["gateway"].subscribe...),
 		},
 		"dispatcher": {
 			publish: append([]string{
@@ -80,7 +82,7 @@ func tableOf(p string) map[string]rights {
 
 // streams are those of an installation, of a later version of it, and of others.
 func streamsOf(p string) []string {
-	streams := []string{p, p + "-calls-2", "foreign", "OBJ_" + p + "-bodies", "OBJ_foreign"}
+	streams := []string{p, p + "-calls-2", "foreign", "OBJ_" + p + "-bodies", "OBJ_" + p + "-joblogs", "OBJ_foreign"}
 	for _, name := range []string{"-calls", "-jobs", "-dead", "-later", "-events"} {
 		streams = append(streams, p+name)
 	}
@@ -109,8 +111,13 @@ func publishedOf(p string) []string {
 		"$JS.API.CONSUMER.CREATE." + p + "-events.fanout", "$JS.API.CONSUMER.CREATE." + p + "-events.other." + p + ".event.*",
 		"$JS.API.CONSUMER.MSG.NEXT." + p + "-events.fanout", "$JS.API.CONSUMER.DELETE." + p + "-events.fanout",
 		"$JS.API.DIRECT.GET.KV_" + p + "-attempts.$KV." + p + "-attempts.f.1", "$JS.API.DIRECT.GET.OBJ_" + p + "-bodies.$O." + p + "-bodies.M.a",
+		p + ".deadjob.j", p + ".deadjob.j.k", p + ".jobstate.j", p + ".jobstate.j.r", p + ".jobstate.j.r.x", p + ".joblog.j", p + ".joblog.j.r", p + ".joblog.j.r.x",
+		p + ".joboutput", p + ".joboutput.x", p + ".joboutput.x.y", p + ".run-revision", p + ".run-revision.j", p + ".run-revision.j.r", p + ".run-revision.j.r.x",
+		p + ".definitions-revision", p + ".definitions-revision.x", "other.job.j", "other.jobstate.j.r", "other.joblog.j.r", "other.definitions-revision",
+		"$O." + p + "-joblogs.C.a", "$O." + p + "-joblogs.C.a.b", "$O." + p + "-joblogs.M.a", "$O." + p + "-joblogs.M.a.b", "$O." + p + "-joblogs.X.a",
+		"$JS.API.DIRECT.GET.KV_" + p + "-runs.$KV." + p + "-runs.j.r", "$JS.API.DIRECT.GET.OBJ_" + p + "-joblogs.$O." + p + "-joblogs.M.a",
 		"foo", p, p + ".call", p + ".call.f", p + ".call.f.g", p + ".job.j", p + ".job.j.k", p + ".wake.f", p + ".wake.f.g", p + ".activity",
-		p + ".activity.x", p + ".revision", p + ".dead.f", p + ".dead.f.g", p + ".dispatchers", p + ".jobstate.x", p + ".joblog.x", p + ".other.f",
+		p + ".activity.x", p + ".revision", p + ".dead.f", p + ".dead.f.g", p + ".dispatchers", p + ".other.f",
 		"other.call.f", "other.wake.f", "other.activity", "other.revision",
 		"$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.TEMPLATE.NAMES", "$JS.API.META.LEADER.STEPDOWN",
 		"$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.SLUICE", "$JS.API.ACCOUNT.STREAM.MOVE.SLUICE." + p + "-calls", "$JS.API.x", "$JS.x",
@@ -150,7 +157,7 @@ func streamSubjects(stream string) []string {
 	} {
 		subjects = append(subjects, "$JS.API."+verb+"."+stream+".c")
 	}
-	for _, filter := range []string{"sluice.call.f", "sluice.call.*", "sluice.call.>", "sluice.>", ">", "sluice.job.j", "sluice.dead.f", "acme.call.f", "acme.dead.f"} {
+	for _, filter := range []string{"sluice.call.f", "sluice.call.*", "sluice.call.>", "sluice.>", ">", "sluice.job.j", "sluice.dead.f", "acme.call.f", "acme.dead.f", "acme.job.j", "sluice.job.*", "acme.job.>"} {
 		subjects = append(subjects, "$JS.API.CONSUMER.CREATE."+stream+".c."+filter)
 	}
 	return append(subjects, "$JS.API.DIRECT.GET."+stream+".sluice.call.f", "$JS.ACK."+stream+".c.1.1.1.1.1", "$JS.ACK.d.h."+stream+".c.1.1.1.1.1",
@@ -164,7 +171,9 @@ func subscribedOf(p string) []string {
 		p + ".dead.*", p + ".dead.f", p + ".job.*", p + ".job.j", p + ".call.*", p + ".call.f", p + ".wake.*", p + ".wake.f", p + ".activity",
 		p + ".event.*", p + ".event.e", p + ".event.>", p + ".callback.*", p + ".callback.f", p + ".callback.>", p + ".result.*.*", p + ".result.a.*", p + ".result.a.b",
 		p + ".result.>", p + ".result.*", p + ".result.a.>", p + ".inside-revision", p + ".*-revision", "$O." + p + "-bodies.>", "$KV." + p + "-inside.>", "$KV." + p + "-keys.*",
-		p + ".revision", p + ".dispatchers", p + ".jobstate.>", p + ".joblog.>", "other.call.f", "other.>", "foo",
+		p + ".revision", p + ".dispatchers", p + ".jobstate.>", p + ".jobstate.*.*", p + ".joblog.>", p + ".joblog.j", p + ".joblog.j.r", p + ".joblog.*.*",
+		p + ".joboutput.>", p + ".joboutput.x", p + ".joboutput.*", p + ".run-revision.>", p + ".run-revision.*", p + ".run-revision.*.*", p + ".run-revision.j.r",
+		p + ".definitions-revision", p + ".deadjob.>", p + ".deadjob.*", "$KV." + p + "-runs.>", "$KV." + p + "-definitions.*", "$O." + p + "-joblogs.>", "other.call.f", "other.>", "foo",
 		"$JS.>", "$JS.API.>", "$JS.API.STREAM.INFO." + p + "-calls", "$JS.ACK.>", "$JS.ACK." + p + "-calls.>", "$JS.FC.>", "$JS.EVENT.>",
 		"$JS.EVENT.ADVISORY.>", "$KV.>", "$KV." + p + "-functions.>", "$KV." + p + "-functions.f", "$KV." + p + "-attempts.>", "$O.>", "$MQTT.>",
 		"$SYS.>", "$SYS.REQ.>", "$SYS.ACCOUNT.>", "$SYS.ACCOUNT.SLUICE.>", "$SYS.SERVER.*.STATSZ", "$NRG.>", "_R_.>", "_GR_.>",

@@ -43,11 +43,11 @@ func (b *Bus) SweepBodies(ctx context.Context, grace time.Duration) (removed int
 func (b *Bus) bodyNames(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.js.Stream(ctx, b.bodiesStream())
+	stream, err := b.js.Stream(ctx, b.bodies().stream())
 	if err != nil {
 		return nil, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("$O."+b.BodiesBucket()+".>"))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(objectSubjects(b.BodiesBucket())))
 	if err != nil {
 		return nil, err
 	}
@@ -62,24 +62,25 @@ func (b *Bus) bodyNames(ctx context.Context) (map[string]bool, error) {
 
 // bodyOf is the name of the body to which a subject of the object store belongs. Objects with names that are not ours are left alone.
 func (n Names) bodyOf(subject string) (name string, ok bool) {
-	if name, ok := strings.CutPrefix(subject, n.bodyChunks("")); ok {
+	if name, ok := strings.CutPrefix(subject, objectChunks(n.BodiesBucket(), "")); ok {
 		return name, validWord(name)
 	}
-	encoded, ok := strings.CutPrefix(subject, n.bodyMeta(""))
+	encoded, ok := strings.CutPrefix(subject, objectMeta(n.BodiesBucket(), ""))
 	decoded, err := base64.URLEncoding.DecodeString(encoded)
 	return string(decoded), ok && err == nil && validWord(string(decoded))
 }
 
 // sweepBody removes one body if nobody needs it and it has not changed since before.
 func (b *Bus) sweepBody(ctx context.Context, name string, before time.Time) (gone bool, err error) {
-	meta, err := b.readLeader(ctx, b.bodiesStream(), lookup{Last: b.bodyMeta(name)})
+	store := b.bodies()
+	meta, err := b.readLeader(ctx, store.stream(), lookup{Last: store.meta(name)})
 	if errors.Is(err, errNoMessage) {
-		return b.sweepChunks(ctx, name, before)
+		return store.sweepChunks(ctx, name, before)
 	}
 	if err != nil || meta.Time.After(before) {
 		return false, err
 	}
-	info, err := readInfo(meta)
+	info, err := store.readInfo(meta)
 	if err != nil {
 		return false, err
 	}
@@ -87,23 +88,23 @@ func (b *Bus) sweepBody(ctx context.Context, name string, before time.Time) (gon
 		return false, err
 	}
 	// If it has got another description meanwhile, somebody needs it.
-	if purged, err := b.purgeBodies(ctx, b.bodyMeta(name), meta.Sequence); purged == 0 || err != nil {
+	if purged, err := store.purge(ctx, store.meta(name), meta.Sequence); purged == 0 || err != nil {
 		return false, err
 	}
-	_, err = b.purgeBodies(ctx, b.bodyChunks(name), 0)
+	_, err = store.purge(ctx, store.chunks(name), 0)
 	return err == nil, err
 }
 
-// sweepChunks removes the parts of a body that nobody goes on to store. If somebody does, the next part is refused.
-func (b *Bus) sweepChunks(ctx context.Context, name string, before time.Time) (gone bool, err error) {
-	last, err := b.readLeader(ctx, b.bodiesStream(), lookup{Last: b.bodyChunks(name)})
+// sweepChunks removes the parts of an object that nobody goes on to store. If somebody does, the next part is refused.
+func (o objects) sweepChunks(ctx context.Context, nuid string, before time.Time) (gone bool, err error) {
+	last, err := o.bus.readLeader(ctx, o.stream(), lookup{Last: o.chunks(nuid)})
 	if errors.Is(err, errNoMessage) {
 		return false, nil
 	}
 	if err != nil || last.Time.After(before) {
 		return false, err
 	}
-	purged, err := b.purgeBodies(ctx, b.bodyChunks(name), last.Sequence)
+	purged, err := o.purge(ctx, o.chunks(nuid), last.Sequence)
 	return purged > 0, err
 }
 

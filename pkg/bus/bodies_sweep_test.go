@@ -59,7 +59,7 @@ func ackOnly(t *testing.T, b *Bus, d *Delivery) {
 // left that nobody refers to, and nothing is missing that somebody does.
 func TestBodiesAfterAKill(t *testing.T) {
 	t.Parallel()
-	data := randomBytes(2*bodyChunk+1, 1)
+	data := randomBytes(2*objectChunk+1, 1)
 	for name, c := range map[string]struct {
 		do func(t *testing.T, b *Bus)
 		// removed is how many bodies nobody needs, kept whether one is needed.
@@ -69,7 +69,7 @@ func TestBodiesAfterAKill(t *testing.T) {
 		"while it is stored": {func(t *testing.T, b *Bus) {
 			s := b.newBody("f", b.callID(0))
 			for range 2 {
-				if err := s.putChunk(within(t, patience), data[:bodyChunk]); err != nil {
+				if err := s.putChunk(within(t, patience), data[:objectChunk]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -93,7 +93,7 @@ func TestBodiesAfterAKill(t *testing.T) {
 			publish(t, b, largeCall("f", data))
 			d := pulled(t, consumer(t, b, "f"), 1)[0]
 			ackOnly(t, b, d)
-			if _, err := b.purgeBodies(within(t, patience), b.bodyMeta(d.Call.stored.name), 0); err != nil {
+			if _, err := b.bodies().purge(within(t, patience), b.bodies().meta(d.Call.stored.name), 0); err != nil {
 				t.Fatal(err)
 			}
 		}, 1, false},
@@ -163,7 +163,7 @@ func purgeCalls(t *testing.T, b *Bus) {
 func TestBodyOfADeadLetter(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(2*bodyChunk, 1)
+	data := randomBytes(2*objectChunk, 1)
 	publish(t, b, largeCall("f", data))
 	d := pulled(t, consumer(t, b, "f"), 1)[0]
 	sequence := buried(t, b, d)
@@ -193,7 +193,7 @@ func TestLateMark(t *testing.T) {
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
 	c := consumer(t, b, "f")
 	for name, end := range map[string]func(d *Delivery){"removed": func(*Delivery) {}, "dead": func(d *Delivery) { buried(t, b, d) }} {
-		body, call := putOnly(t, b, "f", randomBytes(bodyChunk, 1))
+		body, call := putOnly(t, b, "f", randomBytes(objectChunk, 1))
 		id := queueOnly(t, b, call)
 		d := pulled(t, c, 1)[0]
 		end(d)
@@ -211,9 +211,9 @@ func TestLateMark(t *testing.T) {
 func TestSweepOfABodyThatIsBeingStored(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(4*bodyChunk, 1)
+	data := randomBytes(4*objectChunk, 1)
 	call := largeCall("f", nil)
-	call.Size, call.Reader = -1, &interrupted{bytes.NewReader(data), 2 * bodyChunk, func() { sweep(t, b, 1) }}
+	call.Size, call.Reader = -1, &interrupted{bytes.NewReader(data), 2 * objectChunk, func() { sweep(t, b, 1) }}
 	if _, err := b.PublishCall(within(t, patience), call); err == nil {
 		t.Error("it was accepted")
 	}
@@ -226,7 +226,7 @@ func TestSweepOfABodyThatIsBeingStored(t *testing.T) {
 func TestSweepReadsLargeMessages(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	_, call := putOnly(t, b, "f", randomBytes(bodyChunk, 1))
+	_, call := putOnly(t, b, "f", randomBytes(objectChunk, 1))
 	publish(t, b, Call{Function: "f", Body: make([]byte, b.MaxBody())})
 	queueOnly(t, b, call)
 	sweep(t, b, 0)
@@ -243,7 +243,7 @@ func TestBodiesOnThreeServers(t *testing.T) {
 	}
 	c := consumer(t, b, "f")
 	for i := range 10 {
-		data := randomBytes(3*bodyChunk+i, uint64(i))
+		data := randomBytes(3*objectChunk+i, uint64(i))
 		publish(t, publisher, largeCall("f", data))
 		d := pulled(t, c, 1)[0]
 		checkBody(t, d, data)

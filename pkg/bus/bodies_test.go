@@ -70,7 +70,7 @@ func checkBody(t *testing.T, d *Delivery, want []byte) {
 // left is the number of messages in the object store.
 func left(t *testing.T, b *Bus) uint64 {
 	t.Helper()
-	stream, err := b.js.Stream(within(t, patience), b.bodiesStream())
+	stream, err := b.js.Stream(within(t, patience), b.bodies().stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestLargeBodyRoundTrip(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
 	c := consumer(t, b, "f")
-	for i, size := range []int{0, 1, bodyChunk, bodyChunk + 1, 5*bodyChunk - 1, 3 << 20} {
+	for i, size := range []int{0, 1, objectChunk, objectChunk + 1, 5*objectChunk - 1, 3 << 20} {
 		data := randomBytes(size, uint64(i))
 		call := largeCall("f", data)
 		call.Method, call.Path, call.Header = "PUT", "/p", http.Header{"X": {"1"}}
@@ -116,7 +116,7 @@ func TestLargeBodyRoundTrip(t *testing.T) {
 func TestLargeBodyIsAnObject(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(3*bodyChunk/2, 1)
+	data := randomBytes(3*objectChunk/2, 1)
 	publish(t, b, largeCall("f", data))
 	store, err := b.js.ObjectStore(within(t, patience), b.BodiesBucket())
 	if err != nil {
@@ -148,7 +148,7 @@ func TestInlineBodyIsLessThanAMessage(t *testing.T) {
 func TestBodyThatIsCutOffIsNotQueued(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(2*bodyChunk+7, 1)
+	data := randomBytes(2*objectChunk+7, 1)
 	broken := errors.New("broken")
 	for name, c := range map[string]struct {
 		reader io.Reader
@@ -160,7 +160,7 @@ func TestBodyThatIsCutOffIsNotQueued(t *testing.T) {
 		"too short":   {bytes.NewReader(data), int64(len(data)) + 1, io.ErrUnexpectedEOF},
 		"too long":    {bytes.NewReader(data), int64(len(data)) - 1, io.ErrUnexpectedEOF},
 		"no progress": {stuck{}, -1, io.ErrNoProgress},
-		"limited":     {http.MaxBytesReader(nil, io.NopCloser(bytes.NewReader(data)), bodyChunk+1), -1, &http.MaxBytesError{Limit: bodyChunk + 1}},
+		"limited":     {http.MaxBytesReader(nil, io.NopCloser(bytes.NewReader(data)), objectChunk+1), -1, &http.MaxBytesError{Limit: objectChunk + 1}},
 	} {
 		for _, key := range []string{"", "k"} {
 			_, err := b.PublishCall(within(t, patience), Call{Function: "f", Method: "POST", Reader: c.reader, Size: c.size, IdempotencyKey: key})
@@ -190,7 +190,7 @@ func TestLargeBodyOfARefusedCallIsRemoved(t *testing.T) {
 	b := ensureBodies(t, connect(t, bustest.Start(t), func(c *Config) { c.Settings.QueueLimit = 1 }))
 	publish(t, b, Call{Function: "f"})
 	for _, key := range []string{"", "k"} {
-		call := largeCall("f", randomBytes(bodyChunk, 1))
+		call := largeCall("f", randomBytes(objectChunk, 1))
 		call.IdempotencyKey = key
 		if _, err := b.PublishCall(within(t, patience), call); !errors.Is(err, ErrQueueFull) {
 			t.Errorf("got %v", err)
@@ -221,7 +221,7 @@ func TestFullObjectStore(t *testing.T) {
 func TestLargeBodyWithAKey(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(2*bodyChunk, 1)
+	data := randomBytes(2*objectChunk, 1)
 	large := func(function string, data []byte) Call {
 		call := largeCall(function, data)
 		call.IdempotencyKey = "k"
@@ -274,12 +274,12 @@ func TestLargeBodySurvivesARestart(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
 	b := ensureBodies(t, connect(t, server))
-	data := randomBytes(6*bodyChunk, 1)
+	data := randomBytes(6*objectChunk, 1)
 	restart := func() {
 		server.Stop()
 		server.Start()
 	}
-	id := publish(t, b, Call{Function: "f", Method: "POST", Reader: &interrupted{bytes.NewReader(data), 3 * bodyChunk, restart}, Size: int64(len(data))})
+	id := publish(t, b, Call{Function: "f", Method: "POST", Reader: &interrupted{bytes.NewReader(data), 3 * objectChunk, restart}, Size: int64(len(data))})
 	awaitConnection(t, b)
 	var d *Delivery
 	eventually(t, "the call is delivered", func() bool {
@@ -294,7 +294,7 @@ func TestLargeBodySurvivesARestart(t *testing.T) {
 	if err != nil || d.ID != id {
 		t.Fatal(d.ID, err)
 	}
-	got, err := io.ReadAll(&interrupted{body, 3 * bodyChunk, restart})
+	got, err := io.ReadAll(&interrupted{body, 3 * objectChunk, restart})
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes, or others: %v", len(got), err)
 	}
@@ -320,20 +320,20 @@ func (i *interrupted) Read(p []byte) (n int, err error) {
 func TestLostBody(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(3*bodyChunk, 1)
+	data := randomBytes(3*objectChunk, 1)
 	c := consumer(t, b, "f")
 	for name, lose := range map[string]func(name string) error{
-		"all of it": func(name string) error { return b.removeBody(within(t, patience), name) },
+		"all of it": func(name string) error { return b.bodies().remove(within(t, patience), name, name) },
 		"its parts": func(name string) error {
-			_, err := b.purgeBodies(within(t, patience), b.bodyChunks(name), 0)
+			_, err := b.bodies().purge(within(t, patience), b.bodies().chunks(name), 0)
 			return err
 		},
 		"other bytes": func(name string) error {
-			if _, err := b.purgeBodies(within(t, patience), b.bodyChunks(name), 0); err != nil {
+			if _, err := b.bodies().purge(within(t, patience), b.bodies().chunks(name), 0); err != nil {
 				return err
 			}
 			for range 3 {
-				if _, err := b.js.Publish(within(t, patience), b.bodyChunks(name), make([]byte, bodyChunk)); err != nil {
+				if _, err := b.js.Publish(within(t, patience), b.bodies().chunks(name), make([]byte, objectChunk)); err != nil {
 					return err
 				}
 			}
@@ -358,7 +358,7 @@ func TestLostBody(t *testing.T) {
 func TestRow3BodiesOfOthersAreNotGivenAway(t *testing.T) {
 	t.Parallel()
 	b := ensureBodies(t, connect(t, bustest.Start(t)))
-	data := randomBytes(bodyChunk, 1)
+	data := randomBytes(objectChunk, 1)
 	publish(t, b, largeCall("f", data))
 	victim := pulled(t, consumer(t, b, "f"), 1)[0]
 	msg := &nats.Msg{Subject: b.CallSubject("g"), Header: nats.Header{HeaderBody: {victim.Call.stored.name}, HeaderBodySize: {fmt.Sprint(len(data))}}}

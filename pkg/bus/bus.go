@@ -1,6 +1,6 @@
 // Package bus is the only code that speaks NATS: it names the streams, buckets and subjects, publishes and pulls
-// calls, keeps attempt records and dead letters, shares the functions' state, and carries the small signals (wake,
-// activity) between the services. Each service opens one Bus of its own.
+// calls and requests of jobs, keeps attempt records, records of runs and dead letters, shares the functions' state and the
+// definitions of jobs, and carries the small signals (wake, activity) between the services. Each service opens one Bus of its own.
 package bus
 
 import (
@@ -19,9 +19,9 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrQueueFull says that the function has as many calls queued as it may have.
-	ErrQueueFull = errors.New("the function's queue is full")
-	// ErrStorageFull says that the stream has no room for any call.
+	// ErrQueueFull says that the function, or the job, has as many calls or requests queued as it may have.
+	ErrQueueFull = errors.New("the queue is full")
+	// ErrStorageFull says that the stream has no room for anything.
 	ErrStorageFull = errors.New("the queue's storage is full")
 	// ErrTooLarge says that a message is above the limit of the server.
 	ErrTooLarge = errors.New("the message is too large")
@@ -69,13 +69,16 @@ type Settings struct {
 	Prefix string `default:"sluice" help:"First word of every subject, stream and bucket, so that installations can share a NATS cluster."`
 	// QueueLimit is how many calls of one function may be queued.
 	QueueLimit int64 `default:"100000" help:"Calls that may be queued for one function; more are answered with 429."`
+	// JobQueueLimit is how many requests of one job may be queued; 0 means 10,000.
+	JobQueueLimit int64 `default:"10000" help:"Requests that may be queued for one job; more are answered with 429."`
 	// StorageLimit is in bytes; 0 leaves it to the server.
-	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together, of which 7/16 are for large bodies and 1/16 for events; 0 means as many as the server has."`
+	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together, of which 7/16 are for large bodies, 1/16 for events and 1/16 for requests of jobs; 0 means as many as the server has."`
 	// PublishPatience bounds how long a publish is repeated while NATS does not answer.
 	PublishPatience time.Duration `default:"10s" help:"How long a call waits for the queue to accept it before its caller gets 503."`
 	// IdempotencyTTL is how long an idempotency key is remembered; 0 means 24 h.
 	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long an Idempotency-Key is remembered: for so long the same call with it is queued once."`
-	// AckWait is how long a delivered call may go without a sign of life before the server delivers it again; 0 means 30 s.
+	// AckWait is how long a delivered call, or request of a job, may go without a sign of life before the server delivers it again; 0 means 30 s,
+	// and 60 s for a job.
 	AckWait time.Duration `kong:"-"`
 }
 
@@ -86,6 +89,8 @@ func (c Config) check() error {
 		return fmt.Errorf("prefix %q: it must have letters, digits, - and _ only", c.Settings.Prefix)
 	case c.Settings.QueueLimit < 1:
 		return fmt.Errorf("queue limit %d: it must be at least 1", c.Settings.QueueLimit)
+	case c.Settings.JobQueueLimit < 0:
+		return fmt.Errorf("job queue limit %d: it must be at least 1", c.Settings.JobQueueLimit)
 	case c.Settings.StorageLimit < 0:
 		return fmt.Errorf("storage limit %d: it must be a number of bytes, or 0 for no limit", c.Settings.StorageLimit)
 	case c.Settings.IdempotencyTTL < 0:
@@ -122,6 +127,10 @@ type Bus struct {
 	maxPayload atomic.Int64
 	// calls is the handle of the calls stream, nil until it is first used.
 	calls atomic.Pointer[jetstream.Stream]
+	// jobs is the handle of the jobs stream, nil until it is first used.
+	jobs atomic.Pointer[jetstream.Stream]
+	// jobsMade is the creation time of the jobs stream in Unix milliseconds, 0 while unknown.
+	jobsMade atomic.Int64
 	// keys is the bucket of idempotency keys, nil until it is first used.
 	keys atomic.Pointer[jetstream.KeyValue]
 	// group is nil without GroupCommit.
@@ -305,7 +314,7 @@ func retry(ctx context.Context, do func(context.Context) error) error {
 // permanent reports whether repeating an operation cannot help. Refusals for a full server and for an election have codes of
 // 500 and above. A name in use means that another service makes the same stream at this moment: the next attempt finds it.
 func permanent(err error) bool {
-	for _, final := range []error{ErrTooLarge, ErrQueueFull, ErrStorageFull, ErrNoOpenCall, ErrKeyReused, ErrBodyLost, errTooOld, nats.ErrBadHeaderMsg} {
+	for _, final := range []error{ErrTooLarge, ErrQueueFull, ErrStorageFull, ErrNoOpenCall, ErrKeyReused, ErrBodyLost, ErrBadMessage, ErrNoLog, errTooOld, nats.ErrBadHeaderMsg} {
 		if errors.Is(err, final) {
 			return true
 		}

@@ -161,19 +161,20 @@ func refusal(err error) error {
 // Depths returns how many calls each function has in its queue, in flight or waiting for a retry; functions without any
 // are left out.
 func (b *Bus) Depths(ctx context.Context) (map[string]uint64, error) {
-	return b.depths(ctx, b.AllCalls())
+	return b.depths(ctx, b.callsStream, b.AllCalls())
 }
 
 // Depth is the same for one function.
 func (b *Bus) Depth(ctx context.Context, function string) (uint64, error) {
-	depths, err := b.depths(ctx, b.CallSubject(function))
+	depths, err := b.depths(ctx, b.callsStream, b.CallSubject(function))
 	return depths[function], err
 }
 
-func (b *Bus) depths(ctx context.Context, subjects string) (map[string]uint64, error) {
+// depths counts the messages of a work queue, by the last word of their subject.
+func (b *Bus) depths(ctx context.Context, queue func(context.Context) (jetstream.Stream, error), subjects string) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.callsStream(ctx)
+	stream, err := queue(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -183,8 +184,8 @@ func (b *Bus) depths(ctx context.Context, subjects string) (map[string]uint64, e
 	}
 	depths := make(map[string]uint64, len(info.State.Subjects))
 	for subject, count := range info.State.Subjects {
-		if function, ok := b.FunctionOf(subject); ok {
-			depths[function] = count
+		if word, ok := wordAfter(subject, subjects[:strings.LastIndex(subjects, ".")+1]); ok {
+			depths[word] = count
 		}
 	}
 	return depths, nil
@@ -192,18 +193,23 @@ func (b *Bus) depths(ctx context.Context, subjects string) (map[string]uint64, e
 
 // Oldest returns when the oldest queued call of the function was accepted; ok is false when there is none.
 func (b *Bus) Oldest(ctx context.Context, function string) (accepted time.Time, ok bool, err error) {
+	return b.oldest(ctx, b.callsStream, b.CallSubject(function))
+}
+
+// oldest is when the oldest message of a subject was accepted by a work queue.
+func (b *Bus) oldest(ctx context.Context, queue func(context.Context) (jetstream.Stream, error), subject string) (accepted time.Time, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.callsStream(ctx)
+	stream, err := queue(ctx)
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	msg, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(b.CallSubject(function)))
+	msg, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return time.Time{}, false, nil
 	}
 	if err != nil {
-		return time.Time{}, false, fmt.Errorf("read the oldest call of %s: %w", function, err)
+		return time.Time{}, false, fmt.Errorf("read the oldest message of %s: %w", subject, err)
 	}
 	return msg.Time, true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,7 +40,7 @@ func (b *Bus) ackWait() time.Duration {
 // ProgressInterval is how often a running call needs Delivery.InProgress.
 func (b *Bus) ProgressInterval() time.Duration { return b.ackWait() / 3 }
 
-// Consumer pulls the calls of one function, or events, through a durable pull consumer. It asks for exactly as many as it is told
+// Consumer pulls the calls of one function, the requests of one job, or events, through a durable pull consumer. It asks for exactly as many as it is told
 // to, whenever it is told to, which none of the client library's consumer loops can do: they pull in batches of a fixed size.
 //
 // A Consumer belongs to one goroutine, but Open may run in another one. That goroutine reads Messages and gives each to Handle.
@@ -49,7 +50,15 @@ type Consumer struct {
 	of, stream string
 	config     jetstream.ConsumerConfig
 	messages   chan *nats.Msg
+	// decode reads what was delivered by a stream that was made at that time.
+	decode func(d *Delivery, made time.Time)
+	// dated says that decode needs the time, which Open leaves in opened, in Unix nanoseconds.
+	dated  bool
+	opened atomic.Int64
+	// refused, if set, is why it cannot be opened.
+	refused error
 
+	made    time.Time // of the stream from which sub gets
 	sub     *nats.Subscription
 	inbox   string
 	dropped int       // messages that sub had no room for
@@ -72,33 +81,49 @@ type pull struct {
 // retired is a subscription whose pulls may still bring calls, which count no more.
 type retired struct {
 	sub   *nats.Subscription
+	made  time.Time
 	until time.Time
 }
 
 // NewConsumer returns a Consumer of the function's calls that never has more than most of them asked for.
 func (b *Bus) NewConsumer(function string, most int) *Consumer {
-	return b.newConsumer("calls of "+function, b.CallsStream(), most, jetstream.ConsumerConfig{
+	c := b.newConsumer("calls of "+function, b.CallsStream(), most, jetstream.ConsumerConfig{
 		Durable:           CallsConsumer(function),
 		FilterSubject:     b.CallSubject(function),
 		AckWait:           b.ackWait(),
 		MaxAckPending:     maxAckPending,
 		InactiveThreshold: inactiveThreshold,
 	})
+	c.decode = (*Delivery).readCall
+	return c
 }
 
 func (b *Bus) newConsumer(of, stream string, most int, config jetstream.ConsumerConfig) *Consumer {
 	const statuses = 256 // heartbeats and ends of pulls that may arrive beside the calls
 	config.AckPolicy, config.MaxDeliver, config.MaxWaiting = jetstream.AckExplicitPolicy, -1, maxWaitingPulls
-	return &Consumer{bus: b, of: of, stream: stream, config: config, messages: make(chan *nats.Msg, most+statuses)}
+	return &Consumer{
+		bus: b, of: of, stream: stream, config: config, messages: make(chan *nats.Msg, most+statuses),
+		decode: func(*Delivery, time.Time) {},
+	}
 }
 
 // Open makes the durable consumer if it is not there and subscribes to what pulls bring. It is called again whenever Handle or
 // Silent say that pulls were lost; what was asked for before counts no more.
 func (c *Consumer) Open(ctx context.Context) error {
+	if c.refused != nil {
+		return fmt.Errorf("make the consumer of %s: %w", c.of, c.refused)
+	}
 	err := retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
-		_, err := c.bus.js.CreateOrUpdateConsumer(ctx, c.stream, c.config)
+		if _, err := c.bus.js.CreateOrUpdateConsumer(ctx, c.stream, c.config); err != nil || !c.dated {
+			return err
+		}
+		// After the consumer: if the stream is made anew from here on, the consumer is gone and brings nothing.
+		stream, err := c.bus.js.Stream(ctx, c.stream)
+		if err == nil {
+			c.opened.Store(stream.CachedInfo().Created.UnixNano())
+		}
 		return err
 	})
 	if err != nil {
@@ -127,9 +152,10 @@ func (c *Consumer) Reset() error {
 	}
 	now := time.Now()
 	if c.sub != nil {
-		c.retired = append(c.retired, retired{c.sub, now.Add(pullExpiry + silence)})
+		c.retired = append(c.retired, retired{c.sub, c.made, now.Add(pullExpiry + silence)})
 	}
 	c.sub, c.inbox, c.dropped = sub, inbox, 0
+	c.made = time.Unix(0, c.opened.Load())
 	c.pulls, c.asked, c.heard = nil, 0, now
 	return nil
 }
@@ -213,7 +239,19 @@ func (c *Consumer) Handle(msg *nats.Msg) (*Delivery, error) {
 	if current {
 		c.takeOff(1)
 	}
+	c.decode(delivery, c.madeOf(msg.Sub))
 	return delivery, nil
+}
+
+// madeOf is when the stream was made from which the subscription gets. What one that is retired still brings may be from another one than what is pulled
+// now, although it has the same name.
+func (c *Consumer) madeOf(sub *nats.Subscription) time.Time {
+	for _, r := range c.retired {
+		if r.sub == sub {
+			return r.made
+		}
+	}
+	return c.made
 }
 
 // status handles a message of the server about one pull (NATS ADR-13 and ADR-37).

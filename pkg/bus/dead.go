@@ -50,8 +50,8 @@ func (b *Bus) Bury(ctx context.Context, d *Delivery, death Death) (sequence uint
 	return ack.Sequence, nil
 }
 
-// deadHeader is the call's header and why it was given up. What the client library refuses to send, or the server to store, is left
-// out: a call that cannot be buried would come back for ever.
+// deadHeader is the message's header and why it was given up. What the client library refuses to send, or the server to store, is left
+// out: what cannot be buried would come back for ever.
 func deadHeader(d *Delivery, death Death) nats.Header {
 	header := nats.Header{}
 	maps.Copy(header, d.message.Header)
@@ -66,8 +66,12 @@ func deadHeader(d *Delivery, death Death) nats.Header {
 	set(HeaderDeadReason, death.Reason)
 	set(HeaderDeadDetail, death.Detail[:min(len(death.Detail), maxDeadDetail)])
 	set(HeaderDeadAt, death.At.UTC().Format(time.RFC3339Nano))
-	set(HeaderDeadAttempts, strconv.Itoa(death.Attempts))
-	set(HeaderDeadCallID, d.ID)
+	if d.job.Definition == "" {
+		set(HeaderDeadAttempts, strconv.Itoa(death.Attempts))
+		set(HeaderDeadCallID, d.ID)
+	} else {
+		set(HeaderJobRunID, d.ID)
+	}
 	set(HeaderDeadAccepted, d.Accepted.UTC().Format(time.RFC3339Nano))
 	if death.Status != 0 {
 		set(HeaderDeadLastStatus, strconv.Itoa(death.Status))

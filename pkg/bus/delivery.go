@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // ackTimeout bounds one wait for the confirmation of an ack. The ack of an old delivery is only confirmed once its
@@ -20,19 +22,22 @@ const ackTimeout = 2 * time.Second
 // fetchWait is how long Fetch waits for calls.
 const fetchWait = time.Second
 
-// Delivery is one call as the server has delivered it.
+// Delivery is one call, or one request of a job, as the server has delivered it.
 type Delivery struct {
 	bus *Bus
 	// Call is the request; Err says what is wrong with it if it is none (it wraps ErrBadMessage).
 	Call Call
 	Err  error
-	// ID is the call's id, the same on every delivery.
+	// ID is the call's id, or that of the job's run, the same on every delivery.
 	ID string
 	// Sequence is the call's place in the stream.
 	Sequence uint64
 	// Accepted is when the stream stored the call.
 	Accepted time.Time
 
+	// job is what Job returns, and made when the stream was that it is from.
+	job     job.Message
+	made    time.Time
 	message *nats.Msg
 	// handle is the newest ack subject of the call.
 	handle atomic.Pointer[string]
@@ -43,16 +48,23 @@ func newDelivery(bus *Bus, msg *nats.Msg) (*Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the metadata of a delivery: %w", err)
 	}
-	d := &Delivery{
-		bus:      bus,
-		ID:       bus.callID(meta.Sequence.Stream),
-		Sequence: meta.Sequence.Stream,
-		Accepted: meta.Timestamp,
-		message:  msg,
-	}
-	d.Call, d.Err = bus.decode(msg)
+	d := &Delivery{bus: bus, Sequence: meta.Sequence.Stream, Accepted: meta.Timestamp, message: msg}
 	d.handle.Store(&msg.Reply)
 	return d, nil
+}
+
+// readCall reads the message as a call.
+func (d *Delivery) readCall(time.Time) {
+	d.ID = d.bus.callID(d.Sequence)
+	d.Call, d.Err = d.bus.decode(d.message)
+}
+
+// name is what errors say that it is.
+func (d *Delivery) name() string {
+	if d.job.Definition != "" {
+		return "the request of run " + d.ID + " of " + d.job.Definition
+	}
+	return "call " + d.ID
 }
 
 // Replace makes the ack handle of a later delivery of the same call the one that counts.
@@ -66,7 +78,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("acknowledge call %s: %w", d.ID, err)
+		return fmt.Errorf("acknowledge %s: %w", d.name(), err)
 	}
 	if d.Stored() {
 		d.dropBody(ctx)
@@ -78,7 +90,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 func (d *Delivery) Again(delay time.Duration) error {
 	body := strconv.AppendInt([]byte(`-NAK {"delay": `), delay.Nanoseconds(), 10)
 	if err := d.bus.conn.Publish(*d.handle.Load(), append(body, '}')); err != nil {
-		return fmt.Errorf("hand back call %s: %w", d.ID, err)
+		return fmt.Errorf("hand back %s: %w", d.name(), err)
 	}
 	return nil
 }
@@ -86,7 +98,7 @@ func (d *Delivery) Again(delay time.Duration) error {
 // InProgress tells the server that the call is still being worked on; see ProgressInterval.
 func (d *Delivery) InProgress() error {
 	if err := d.bus.conn.Publish(*d.handle.Load(), []byte("+WPI")); err != nil {
-		return fmt.Errorf("report progress of call %s: %w", d.ID, err)
+		return fmt.Errorf("report progress of %s: %w", d.name(), err)
 	}
 	return nil
 }

@@ -39,13 +39,7 @@ func (b *Bus) AwaitFunctions(ctx context.Context) (*Functions, error) {
 
 // Put stores a state and returns the bucket's new revision.
 func (f *Functions) Put(ctx context.Context, state function.State) (revision uint64, err error) {
-	value, err := json.Marshal(state)
-	if err != nil {
-		return 0, fmt.Errorf("write the state of %s: %w", state.Function.Name, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	revision, err = f.kv.Put(ctx, state.Function.Name, value)
+	revision, err = putJSON(ctx, f.kv, state.Function.Name, state)
 	if err != nil {
 		return 0, fmt.Errorf("store the state of %s: %w", state.Function.Name, err)
 	}
@@ -76,7 +70,7 @@ type FunctionsReader interface {
 func (f *Functions) Watch(ctx context.Context, reader FunctionsReader) error {
 	return f.bus.watch(ctx, watched{
 		what: "the functions", kv: f.kv, announced: f.bus.RevisionSubject(),
-		apply: func(name string, value []byte) error {
+		apply: func(name string, value []byte, _ uint64) error {
 			var state function.State
 			if err := json.Unmarshal(value, &state); err != nil || state.Function.Name != name {
 				return errors.Join(err, errors.New("not a state of this function"))

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrReplaced says that the calls stream is gone, or is another one: the server has lost its data.
-var ErrReplaced = errors.New("NATS has lost the calls stream that was there: all that is remembered of it is void")
+// ErrReplaced says that a stream is gone, or is another one: the server has lost its data.
+var ErrReplaced = errors.New("NATS has lost a stream that was there: all that is remembered of it is void")
 
 const (
 	// lostAfter is for how long a server must say that there is no stream before it is taken for lost.
@@ -24,22 +24,41 @@ const (
 // is not, as after a server without a persistent volume was replaced, and nil when ctx ends. Ids of calls, handles of streams and
 // revisions are void then, and the streams must be made anew: what a service does when it starts, so that is what it should do.
 func (b *Bus) Guard(ctx context.Context) error {
-	reconnects, stop := b.Reconnects()
+	return (&guard{bus: b, stream: b.CallsStream(), made: b.created.Load}).run(ctx)
+}
+
+// GuardJobs is Guard for the jobs stream. It is for the jobrunner.
+func (b *Bus) GuardJobs(ctx context.Context) error {
+	return (&guard{bus: b, stream: b.JobsStream(), made: b.jobsMade.Load}).run(ctx)
+}
+
+// guard is the state of one Guard.
+type guard struct {
+	bus    *Bus
+	stream string
+	// made is when the stream was made that the Bus works with, 0 while there is none. What ids are made of is what counts; without it, first is
+	// what was seen first. Both are in Unix milliseconds.
+	made  func() int64
+	first int64
+}
+
+func (g *guard) known() int64 { return cmp.Or(g.made(), g.first) }
+
+func (g *guard) run(ctx context.Context) error {
+	reconnects, stop := g.bus.Reconnects()
 	defer stop()
-	// What calls' ids are made of is what counts; a Bus that has none of them takes what it sees first.
-	first := int64(0)
-	known := func() int64 { return cmp.Or(b.created.Load(), first) }
 	for {
-		created, err := b.callsCreated(ctx, known)
+		created, err := g.created(ctx)
+		known := g.known()
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			return err
-		case known() != 0 && created != known():
-			return fmt.Errorf("%w (it was made at %s, now there is one of %s)", ErrReplaced, time.UnixMilli(known()).UTC(), time.UnixMilli(created).UTC())
+		case known != 0 && created != known:
+			return fmt.Errorf("%w (%s was made at %s, now there is one of %s)", ErrReplaced, g.stream, time.UnixMilli(known).UTC(), time.UnixMilli(created).UTC())
 		}
-		first = created
+		g.first = created
 		select {
 		case <-reconnects:
 		case <-ctx.Done():
@@ -48,12 +67,11 @@ func (b *Bus) Guard(ctx context.Context) error {
 	}
 }
 
-// callsCreated waits for an answer about the calls stream: when it was made, in Unix milliseconds. One that is known must not be
-// missing for long.
-func (b *Bus) callsCreated(ctx context.Context, known func() int64) (int64, error) {
+// created waits for an answer about the stream: when it was made. One that is known must not be missing for long.
+func (g *guard) created(ctx context.Context) (int64, error) {
 	var missing time.Time
 	for ctx.Err() == nil {
-		created, err := b.lookUpCalls(ctx)
+		created, err := g.lookUp(ctx)
 		switch {
 		case err == nil:
 			return created, nil
@@ -61,20 +79,20 @@ func (b *Bus) callsCreated(ctx context.Context, known func() int64) (int64, erro
 			missing = time.Time{}
 		case missing.IsZero():
 			missing = time.Now()
-		case known() != 0 && time.Since(missing) > lostAfter:
-			return 0, ErrReplaced
+		case g.known() != 0 && time.Since(missing) > lostAfter:
+			return 0, fmt.Errorf("%w: %s", ErrReplaced, g.stream)
 		}
 		sleep(ctx, guardPause)
 	}
 	return 0, ctx.Err()
 }
 
-func (b *Bus) lookUpCalls(ctx context.Context) (int64, error) {
+func (g *guard) lookUp(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.js.Stream(ctx, b.CallsStream())
+	stream, err := g.bus.js.Stream(ctx, g.stream)
 	if err != nil {
-		return 0, fmt.Errorf("look up the calls stream: %w", err)
+		return 0, fmt.Errorf("look up the stream %s: %w", g.stream, err)
 	}
 	return stream.CachedInfo().Created.UnixMilli(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
@@ -74,5 +75,39 @@ func TestGuardWaitsForTheStream(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// The jobrunner's is for the jobs stream: it does not need that of calls, and one that it has made anew itself is no loss.
+func TestGuardOfJobs(t *testing.T) {
+	t.Parallel()
+	server := bustest.Start(t)
+	b := jobsBus(t, server.URL())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- b.GuardJobs(ctx) }()
+	if err := b.js.DeleteStream(within(t, patience), b.JobsStream()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureJobs(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	server.Start()
+	awaitConnection(t, b)
+	select {
+	case err := <-ended:
+		t.Fatalf("a server with its data: %v", err)
+	case <-time.After(quiet):
+	}
+	server.Lose()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrReplaced) {
+			t.Errorf("got %v, want ErrReplaced", err)
+		}
+	case <-within(t, patience).Done():
+		t.Error("nobody noticed")
 	}
 }

@@ -45,13 +45,7 @@ func (i *Inside) Put(ctx context.Context, address netip.Addr, who function.Insid
 	if !address.IsValid() {
 		return 0, errors.New("store who is inside: the address is none")
 	}
-	value, err := json.Marshal(who)
-	if err != nil {
-		return 0, fmt.Errorf("write who is at %s: %w", address, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	revision, err = i.kv.Put(ctx, addressKey(address), value)
+	revision, err = putJSON(ctx, i.kv, addressKey(address), who)
 	if err != nil {
 		return 0, fmt.Errorf("store who is at %s: %w", address, err)
 	}
@@ -63,8 +57,8 @@ func (i *Inside) Delete(ctx context.Context, address netip.Addr) (revision uint6
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	// What the library's Delete does, which does not say the revision.
-	msg := nats.NewMsg("$KV." + i.bus.InsideBucket() + "." + addressKey(address))
-	msg.Header.Set("KV-Operation", "DEL")
+	msg := nats.NewMsg(valueSubject(i.bus.InsideBucket(), addressKey(address)))
+	msg.Header.Set(headerOperation, operationDelete)
 	ack, err := i.bus.js.PublishMsg(ctx, msg)
 	if err != nil {
 		return 0, fmt.Errorf("remove who is at %s: %w", address, err)
@@ -84,7 +78,7 @@ type InsideReader interface {
 func (i *Inside) Watch(ctx context.Context, reader InsideReader) error {
 	return i.bus.watch(ctx, watched{
 		what: "who is inside", kv: i.kv, announced: i.bus.InsideRevisionSubject(),
-		apply: func(key string, value []byte) error {
+		apply: func(key string, value []byte, _ uint64) error {
 			var who function.Insider
 			address, err := parseAddressKey(key)
 			if err := errors.Join(err, json.Unmarshal(value, &who)); err != nil {

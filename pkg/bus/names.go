@@ -24,15 +24,20 @@ func (n Names) AllCalls() string { return n.Prefix + ".call.*" }
 // FunctionOf is the inverse of CallSubject; ok is false for any other subject. What it returns is one word of a subject, not
 // necessarily a valid name of a function: anybody may publish.
 func (n Names) FunctionOf(subject string) (function string, ok bool) {
-	function, ok = strings.CutPrefix(subject, n.Prefix+".call.")
-	return function, ok && function != "" && !strings.Contains(function, ".")
+	return wordAfter(subject, n.CallSubject(""))
+}
+
+// wordAfter is the one word of a subject that comes after the prefix; ok is false if there is none, or another one behind it.
+func wordAfter(subject, prefix string) (word string, ok bool) {
+	word, ok = strings.CutPrefix(subject, prefix)
+	return word, ok && word != "" && !strings.Contains(word, ".")
 }
 
 // CallsStream is the work queue of all calls.
 func (n Names) CallsStream() string { return n.Prefix + "-calls" }
 
-// CallsConsumer is the durable consumer of the function's calls: its own name. What cannot be the name of a function can still be
-// in a subject, and not always be the name of a consumer ("a/b"), so it is hashed; no function's name begins with "_".
+// CallsConsumer is the durable consumer of the function's calls, and of the requests of a job: its own name. What cannot be the name of either
+// can still be in a subject, and not always be the name of a consumer ("a/b"), so it is hashed; no function's name begins with "_".
 func CallsConsumer(name string) string {
 	if function.ValidName(name) == nil {
 		return name
@@ -52,7 +57,13 @@ func (n Names) DeadSubject(function string) string { return n.Prefix + ".dead." 
 // AllDead matches the dead letters of all functions.
 func (n Names) AllDead() string { return n.Prefix + ".dead.*" }
 
-// DeadStream keeps the calls that were given up.
+// DeadJobSubject is where requests of the job go that were given up.
+func (n Names) DeadJobSubject(name string) string { return n.Prefix + ".deadjob." + name }
+
+// AllDeadJobs matches the dead letters of all jobs.
+func (n Names) AllDeadJobs() string { return n.Prefix + ".deadjob.*" }
+
+// DeadStream keeps the calls and the requests of jobs that were given up.
 func (n Names) DeadStream() string { return n.Prefix + "-dead" }
 
 // FunctionsBucket has one key for each function: its function.State.
@@ -70,16 +81,25 @@ func (n Names) KeysBucket() string { return n.Prefix + "-keys" }
 // BodiesBucket is the object store of bodies that are too large for a message.
 func (n Names) BodiesBucket() string { return n.Prefix + "-bodies" }
 
-// bodiesStream is the stream behind the object store (NATS ADR-20).
-func (n Names) bodiesStream() string { return "OBJ_" + n.BodiesBucket() }
+// objectsStream is the stream behind an object store (NATS ADR-20).
+func objectsStream(bucket string) string { return "OBJ_" + bucket }
 
-// bodyChunks is where the parts of one body are, in their order.
-func (n Names) bodyChunks(name string) string { return "$O." + n.BodiesBucket() + ".C." + name }
+// objectSubjects matches all that is in an object store.
+func objectSubjects(bucket string) string { return "$O." + bucket + ".>" }
 
-// bodyMeta is where it is said what one body is.
-func (n Names) bodyMeta(name string) string {
-	return "$O." + n.BodiesBucket() + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
+// objectChunks is where the parts of one object are, in their order. nuid is not its name, unless it was made so.
+func objectChunks(bucket, nuid string) string { return "$O." + bucket + ".C." + nuid }
+
+// objectMeta is where it is said what one object is.
+func objectMeta(bucket, name string) string {
+	return "$O." + bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
+
+// valuesStream is the stream behind a bucket (NATS ADR-8).
+func valuesStream(bucket string) string { return "KV_" + bucket }
+
+// valueSubject is where the value of one key is; the key may have wildcards.
+func valueSubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 // EventSubject is where events of the name are published, by anyone.
 func (n Names) EventSubject(name string) string { return n.Prefix + ".event." + name }
@@ -117,6 +137,62 @@ func (n Names) ActivitySubject() string { return n.Prefix + ".activity" }
 // RevisionSubject carries the newest revision of the functions bucket, so that a reader that is behind notices.
 func (n Names) RevisionSubject() string { return n.Prefix + ".revision" }
 
+// JobSubject is where requests for runs of the job are published, by anyone.
+func (n Names) JobSubject(name string) string { return n.Prefix + ".job." + name }
+
+// AllJobs matches the request subjects of all jobs.
+func (n Names) AllJobs() string { return n.Prefix + ".job.*" }
+
+// JobOf is the inverse of JobSubject; ok is false for any other subject. As with FunctionOf, it need not be a valid name.
+func (n Names) JobOf(subject string) (name string, ok bool) {
+	return wordAfter(subject, n.JobSubject(""))
+}
+
+// JobsStream is the work queue of all job requests.
+func (n Names) JobsStream() string { return n.Prefix + "-jobs" }
+
+// DefinitionsBucket has one key for each job: its job.Definition.
+func (n Names) DefinitionsBucket() string { return n.Prefix + "-definitions" }
+
+// DefinitionsRevisionSubject carries the newest revision of the definitions bucket, as RevisionSubject does for the functions.
+func (n Names) DefinitionsRevisionSubject() string { return n.Prefix + ".definitions-revision" }
+
+// RunsBucket has one key for each run: <definition>.<run>.
+func (n Names) RunsBucket() string { return n.Prefix + "-runs" }
+
+// RunRevisionSubject carries the newest revision of the record of one run, sent by who has written it.
+func (n Names) RunRevisionSubject(definition, run string) string {
+	return n.Prefix + ".run-revision." + definition + "." + run
+}
+
+// AllRunRevisions matches those of all runs.
+func (n Names) AllRunRevisions() string { return n.Prefix + ".run-revision.*.*" }
+
+// JobStateSubject is where the moves of one run are announced.
+func (n Names) JobStateSubject(definition, run string) string {
+	return n.Prefix + ".jobstate." + definition + "." + run
+}
+
+// JobLogsBucket is the object store of what was kept of the output of runs.
+func (n Names) JobLogsBucket() string { return n.Prefix + "-joblogs" }
+
+// JobLogSubject asks the leading jobrunner for the output of a run that has not ended.
+func (n Names) JobLogSubject(definition, run string) string {
+	return n.Prefix + ".joblog." + definition + "." + run
+}
+
+// AllJobLogs matches those of all runs.
+func (n Names) AllJobLogs() string { return n.Prefix + ".joblog.*.*" }
+
+// logServers is the group of those who answer: one of them does.
+const logServers = "jobrunner"
+
+// LogSessionSubject asks for the next part of an output that is being read.
+func (n Names) LogSessionSubject(session string) string { return n.Prefix + ".joblog." + session }
+
+// JobOutputSubject brings the parts to the reader. It is not one of its inboxes, so that who serves output need not be permitted to write to any.
+func (n Names) JobOutputSubject(reader string) string { return n.Prefix + ".joboutput." + reader }
+
 // Inboxes begins the subjects on which a service gets its answers.
 func (n Names) Inboxes(service string) string { return "_INBOX." + n.Prefix + "." + service }
 
@@ -135,6 +211,25 @@ const (
 	// HeaderBody is the name of the call's body in the object store, if it is there, and HeaderBodySize its length.
 	HeaderBody     = "Sluice-Body"
 	HeaderBodySize = "Sluice-Body-Size"
+)
+
+// Headers of a message on a job subject.
+const (
+	HeaderJobRunID     = "Sluice-Job-Run-Id"
+	HeaderJobRequester = "Sluice-Job-Requester"
+	HeaderJobPath      = "Sluice-Job-Path"
+	// HeaderRunID is how other NATS clients may choose the id of a run.
+	HeaderRunID = "Job-Run-Id"
+)
+
+// Headers of the parts of an output: the session to ask, the place of the part in bytes, whether it is the last one, and a word and a sentence for what is
+// wrong.
+const (
+	headerLogSession = "Sluice-Log-Session"
+	headerLogOffset  = "Sluice-Log-Offset"
+	headerLogEnd     = "Sluice-Log-End"
+	headerLogError   = "Sluice-Log-Error"
+	headerLogDetail  = "Sluice-Log-Detail"
 )
 
 // HeaderEventPublic is "true" on an event whose publisher is outside.

@@ -84,7 +84,7 @@ func TestFeaturesNeedNoOtherSubjects(t *testing.T) {
 
 	token, result, stopWait := await(t, gateway)
 	defer stopWait()
-	data := randomBytes(2*bodyChunk, 1)
+	data := randomBytes(2*objectChunk, 1)
 	call := largeCall("f", data)
 	call.IdempotencyKey, call.ResultTo = "k", token
 	id := publish(t, gateway, call)

@@ -12,6 +12,8 @@ import (
 const (
 	KindGateway    = "gateway"
 	KindDispatcher = "dispatcher"
+	// KindJobrunner has no calls in flight: what it reports is needed by jobs.
+	KindJobrunner = "jobrunner"
 )
 
 // Activity is what one gateway or dispatcher tells the scaler, each second and at once when a function gets its first call.
@@ -129,8 +131,14 @@ func (i *IdleCalls) Listen(function string) (stop func(), err error) {
 	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is closed
 }
 
+// subscribe calls handle for each message, from one goroutine, until stop, which waits for it to end.
 func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), err error) {
-	sub, err := b.conn.Subscribe(subject, handle)
+	return b.subscribeIn("", subject, handle)
+}
+
+// subscribeIn is subscribe for one of a group, of which one gets each message.
+func (b *Bus) subscribeIn(group, subject string, handle nats.MsgHandler) (stop func(), err error) {
+	sub, err := b.conn.QueueSubscribe(subject, group, handle)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,17 +21,17 @@ func (s Settings) duplicateWindow() time.Duration {
 const leastDuplicateWindow = time.Second
 
 // shares are the most bytes of each stream that holds what was accepted, -1 for no limit.
-type shares struct{ calls, bodies, events int64 }
+type shares struct{ calls, bodies, events, jobs int64 }
 
 // storage shares out the storage limit: the server keeps the room of a stream with a limit free for it, so they must not be more
 // together.
 func (s Settings) storage() shares {
 	limit := s.StorageLimit
 	if limit == 0 {
-		return shares{-1, -1, -1}
+		return shares{-1, -1, -1, -1}
 	}
-	bodies, events := max(1, limit*7/16), max(1, limit/16)
-	return shares{max(1, limit-bodies-events), bodies, events}
+	bodies, small := max(1, limit*7/16), max(1, limit/16)
+	return shares{max(1, limit-bodies-2*small), bodies, small, small}
 }
 
 // maxConsumers replaces the server's default limit of 1,000 consumers a stream: one a function that is awake.
@@ -60,15 +61,20 @@ func (b *Bus) EnsureCalls(ctx context.Context) error {
 // AwaitCalls waits for the calls stream, which another service makes, for as long as ctx lasts. It is for a service that may not make
 // one: whoever may change a stream may read and forge what is in others, since a stream can copy from others and to any subject.
 func (b *Bus) AwaitCalls(ctx context.Context) error {
-	return b.ensure(ctx, "calls stream", func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, b.CallsStream())
+	return b.awaitStream(ctx, "calls stream", b.CallsStream(), b.useCalls)
+}
+
+// awaitStream waits for a stream that another service makes.
+func (b *Bus) awaitStream(ctx context.Context, what, name string, use func(jetstream.Stream)) error {
+	return b.ensure(ctx, what, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return errors.New("no service has made it")
 		}
 		if err != nil {
 			return err
 		}
-		b.useCalls(stream)
+		use(stream)
 		return nil
 	})
 }
@@ -80,14 +86,19 @@ func (b *Bus) useCalls(stream jetstream.Stream) {
 
 // callsStream returns the handle of the calls stream, looking it up once for a Bus that has not made it itself.
 func (b *Bus) callsStream(ctx context.Context) (jetstream.Stream, error) {
-	if stream := b.calls.Load(); stream != nil {
+	return b.handle(ctx, &b.calls, b.CallsStream())
+}
+
+// handle returns what known has, or looks the stream up.
+func (b *Bus) handle(ctx context.Context, known *atomic.Pointer[jetstream.Stream], name string) (jetstream.Stream, error) {
+	if stream := known.Load(); stream != nil {
 		return *stream, nil
 	}
-	stream, err := b.js.Stream(ctx, b.CallsStream())
+	stream, err := b.js.Stream(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look up the calls stream: %w", err)
+		return nil, fmt.Errorf("look up the stream %s: %w", name, err)
 	}
-	b.calls.Store(&stream)
+	known.Store(&stream)
 	return stream, nil
 }
 
@@ -116,8 +127,8 @@ func (b *Bus) EnsureDead(ctx context.Context) error {
 	return b.ensure(ctx, "dead letters stream", func(ctx context.Context) error {
 		_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 			Name:        b.DeadStream(),
-			Description: "Calls that were given up, whole, with the reason",
-			Subjects:    []string{b.AllDead()},
+			Description: "Calls and requests of jobs that were given up, whole, with the reason",
+			Subjects:    []string{b.AllDead(), b.AllDeadJobs()},
 			Retention:   jetstream.LimitsPolicy,
 			Storage:     jetstream.FileStorage,
 			Replicas:    b.config.Replicas,

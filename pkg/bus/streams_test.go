@@ -43,6 +43,20 @@ func TestServicesMakeTheStreamsTogether(t *testing.T) {
 	services.Wait()
 }
 
+// What the streams have together is what was given, so that the server has room for all of them.
+func TestStorageIsSharedOutWhole(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int64{16, 1000, 1 << 20, 1<<40 + 7} {
+		s := Settings{StorageLimit: limit}.storage()
+		if sum := s.calls + s.bodies + s.events + s.jobs; sum != limit || s.calls < limit*7/16 || s.bodies != limit*7/16 || s.events != limit/16 || s.jobs != limit/16 {
+			t.Errorf("%d is shared out as %+v", limit, s)
+		}
+	}
+	if s := (Settings{}).storage(); s != (shares{-1, -1, -1, -1}) {
+		t.Errorf("no limit is %+v", s)
+	}
+}
+
 func TestCallsStreamIsAsDesigned(t *testing.T) {
 	t.Parallel()
 	b := connect(t, bustest.Start(t), func(c *Config) { c.Settings.QueueLimit, c.Settings.StorageLimit = 5, 1<<20 })
@@ -52,7 +66,7 @@ func TestCallsStreamIsAsDesigned(t *testing.T) {
 	}
 	c := stream.CachedInfo().Config
 	if c.Retention != jetstream.WorkQueuePolicy || c.Storage != jetstream.FileStorage || c.Discard != jetstream.DiscardNew || !c.DiscardNewPerSubject ||
-		c.MaxMsgsPerSubject != 5 || c.MaxBytes != 1<<19 || c.MaxConsumers != maxConsumers || c.AllowRollup || c.AllowMsgTTL || c.AllowMsgSchedules ||
+		c.MaxMsgsPerSubject != 5 || c.MaxBytes != 1<<20*7/16 || c.MaxConsumers != maxConsumers || c.AllowRollup || c.AllowMsgTTL || c.AllowMsgSchedules ||
 		c.Duplicates < 2*b.config.Settings.PublishPatience || int64(c.MaxMsgSize) != b.maxCallSize() {
 		t.Errorf("got %+v", c)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,24 +13,26 @@ import (
 )
 
 const (
+	// staleLook is the pause between two looks whether a reader is behind.
+	staleLook = staleAfter / 4
 	// staleAfter is how long a reader may be behind the announced revision before it watches anew.
 	staleAfter = 2 * time.Second
 	// watchAnswer bounds the wait for the server to accept a watch.
 	watchAnswer = time.Second
-	// watchStart bounds the wait for the keys that are there when a watch starts.
+	// watchStart bounds the wait for the next of the keys that are there when a watch starts.
 	watchStart = 10 * time.Second
 )
 
-// watched is a bucket that one service writes and others follow.
+// watched is a bucket that some write and others follow.
 type watched struct {
 	// what is in it, in words.
 	what string
 	kv   jetstream.KeyValue
-	// announced is the subject on which its writer says how new it is.
+	// announced matches the subjects on which its writers say how new it is.
 	announced string
 	// apply takes the newest value of a key; a value with an error is passed over. remove says that the key is gone, and applied that
 	// everything up to the revision has been told. All are called from one goroutine.
-	apply   func(key string, value []byte) error
+	apply   func(key string, value []byte, revision uint64) error
 	remove  func(key string)
 	applied func(revision uint64)
 }
@@ -39,21 +42,17 @@ type watched struct {
 func (b *Bus) watch(ctx context.Context, of watched) error {
 	reconnects, stop := b.Reconnects()
 	defer stop()
-	announced := make(chan uint64, 1)
+	w := &follower{watched: of, bus: b, known: map[string]knownKey{}, reconnects: reconnects}
 	stopAnnounced, err := b.subscribe(of.announced, func(msg *nats.Msg) {
 		var revision uint64
 		if json.Unmarshal(msg.Data, &revision) == nil {
-			select {
-			case announced <- revision:
-			case <-ctx.Done():
-			}
+			w.hear(revision)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	defer stopAnnounced()
-	w := &follower{watched: of, bus: b, known: map[string]uint64{}, announcements: announced, reconnects: reconnects}
 	told := ""
 	for ctx.Err() == nil {
 		err := w.run(ctx)
@@ -70,21 +69,39 @@ func (b *Bus) watch(ctx context.Context, of watched) error {
 	return nil
 }
 
-// follower is the state of Bus.watch over all the watches that it starts. One goroutine owns it.
+// follower is the state of Bus.watch over all the watches that it starts. One goroutine owns it, but for heard.
 type follower struct {
 	watched
-	bus           *Bus
-	known         map[string]uint64 // revision of each key that was told
-	revision      uint64            // the newest that was told
-	behind        time.Time         // since when the announced revision has been ahead, zero if it is not
-	announcements <-chan uint64
-	reconnects    <-chan struct{}
+	bus        *Bus
+	known      map[string]knownKey
+	start      int       // counts the watches
+	revision   uint64    // the newest that was told
+	behind     time.Time // since when the announced revision has been ahead, zero if it is not
+	reconnects <-chan struct{}
+	// heard is the newest revision that was announced since the watch began.
+	heard atomic.Uint64
+}
+
+// knownKey is what is known of a key that has a value: the revision that was told, and in which watch it was seen last.
+type knownKey struct {
+	revision uint64
+	start    int
+}
+
+func (w *follower) hear(revision uint64) {
+	for {
+		heard := w.heard.Load()
+		if revision <= heard || w.heard.CompareAndSwap(heard, revision) {
+			return
+		}
+	}
 }
 
 // run is one watch: it ends when another one should be started.
 func (w *follower) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	w.heard.Store(0) // this watch will tell it all, and a wrong announcement has had its one
 	// The context of a watch is that of its start too, whose answer never comes if the server dies just then.
 	overdue := time.AfterFunc(watchAnswer, cancel)
 	watcher, err := w.kv.WatchAll(ctx)
@@ -107,8 +124,9 @@ func (w *follower) read(ctx context.Context, updates <-chan jetstream.KeyValueEn
 
 // initial reads what is there, and removes what is not there any more.
 func (w *follower) initial(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
-	timeout := time.After(watchStart)
-	seen := map[string]bool{}
+	timeout := time.NewTimer(watchStart)
+	defer timeout.Stop()
+	w.start++
 	for {
 		select {
 		case entry, ok := <-updates:
@@ -116,14 +134,13 @@ func (w *follower) initial(ctx context.Context, updates <-chan jetstream.KeyValu
 				return errors.New("the watch ended early")
 			}
 			if entry == nil {
-				w.forgetExcept(seen)
+				w.forgetUnseen()
 				w.applied(w.revision)
 				return nil
 			}
-			seen[entry.Key()] = true
+			timeout.Reset(watchStart)
 			w.take(entry)
-		case <-w.announcements: // not yet of interest
-		case <-timeout:
+		case <-timeout.C:
 			return errors.New("the first answer of the watch is overdue")
 		case <-ctx.Done():
 			return nil
@@ -132,6 +149,8 @@ func (w *follower) initial(ctx context.Context, updates <-chan jetstream.KeyValu
 }
 
 func (w *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
+	look := time.NewTicker(staleLook)
+	defer look.Stop()
 	for {
 		select {
 		case entry, ok := <-updates:
@@ -142,9 +161,9 @@ func (w *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 				w.take(entry)
 				w.applied(w.revision)
 			}
-		case revision := <-w.announcements:
-			if w.stale(revision, time.Now()) {
-				return fmt.Errorf("it is at revision %d, the bucket is at %d", w.revision, revision)
+		case now := <-look.C:
+			if announced := w.heard.Load(); w.stale(announced, now) {
+				return fmt.Errorf("it is at revision %d, the bucket is at %d", w.revision, announced)
 			}
 		case <-w.reconnects:
 			return nil
@@ -158,16 +177,22 @@ func (w *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 func (w *follower) take(entry jetstream.KeyValueEntry) {
 	key, revision := entry.Key(), entry.Revision()
 	w.revision = max(w.revision, revision)
-	if revision <= w.known[key] {
+	known := w.known[key].revision
+	switch {
+	case entry.Operation() != jetstream.KeyValuePut:
+		if revision > known {
+			delete(w.known, key) // new ones come for ever
+			w.remove(key)
+		}
+		return
+	case revision >= known:
+		w.known[key] = knownKey{revision, w.start}
+	}
+	if revision <= known {
 		return
 	}
-	w.known[key] = revision
-	if entry.Operation() != jetstream.KeyValuePut {
-		w.remove(key)
-		return
-	}
-	if err := w.apply(key, entry.Value()); err != nil {
-		w.bus.notify("value of "+key+" in "+w.kv.Bucket()+" is passed over", err)
+	if err := w.apply(key, entry.Value(), revision); err != nil {
+		w.bus.notices.tell("value of "+key+" in "+w.kv.Bucket()+" is passed over", err)
 	}
 }
 
@@ -188,9 +213,10 @@ func stopWatch(watcher jetstream.KeyWatcher) {
 	}
 }
 
-func (w *follower) forgetExcept(seen map[string]bool) {
-	for key := range w.known {
-		if !seen[key] {
+// forgetUnseen removes what the present watch has not told.
+func (w *follower) forgetUnseen() {
+	for key, known := range w.known {
+		if known.start != w.start {
 			delete(w.known, key)
 			w.remove(key)
 		}

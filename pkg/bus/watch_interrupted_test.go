@@ -58,8 +58,8 @@ func TestInterruptedWatchIsNotComplete(t *testing.T) {
 		updates := make(chan jetstream.KeyValueEntry, 3)
 		updates <- entry
 		updates <- entry
-		w := &follower{bus: b, known: map[string]uint64{}, watched: watched{
-			apply: func(string, []byte) error { return nil }, remove: func(string) {},
+		w := &follower{bus: b, known: map[string]knownKey{}, watched: watched{
+			apply: func(string, []byte, uint64) error { return nil }, remove: func(string) {},
 			applied: func(uint64) { t.Fatal("a part is said to be all") },
 		}}
 		if err := w.read(interrupted, updates); err != nil {

@@ -41,6 +41,10 @@ var honoured = []SlimFaasVariable{
 		Names: []string{"Kestrel__Limits__MaxRequestBodySize", "SLIMFASS_MAX_REQUEST_BODY_SIZE"}, Flag: "async-body-limit", convert: wholeNumber,
 		Instead: "Bytes. It limits queued calls; the body of a sync call is passed on as it comes and needs no limit. (The older name is spelled so.)",
 	},
+	{
+		Names: []string{"SlimFaas__JobsConfiguration", "SLIMFAAS_JOBS_CONFIGURATION"}, Flag: "jobs-configuration", convert: asIs,
+		Instead: "As it is, with any whitespace. In `sluice local` no image is run: there a job is a manifest with sluice/LocalCommand.",
+	},
 }
 
 const (
@@ -52,7 +56,6 @@ const (
 
 // needless are those without a flag.
 var needless = []SlimFaasVariable{
-	{Names: []string{"SlimFaas__JobsConfiguration", "SLIMFAAS_JOBS_CONFIGURATION"}, Instead: "Jobs come with the jobrunner, which is not part of this version."},
 	{
 		Names:   []string{"SlimFaas__BaseFunctionPodUrl", "BASE_FUNCTION_POD_URL"},
 		Instead: "An event goes to the address of each ready replica, or to that of --base-function-url.",

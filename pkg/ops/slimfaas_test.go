@@ -24,6 +24,8 @@ type moved struct {
 	BaseFunctionURL  string `name:"base-function-url"`
 	MockFunctions    string
 	AsyncBodyLimit   int64 `default:"1"`
+	// The real one reads its text as a whole, commas and all.
+	JobsConfiguration string
 }
 
 func parseMoved(t *testing.T, args ...string) moved {
@@ -58,6 +60,8 @@ func TestSlimFaasVariablesSetFlags(t *testing.T) {
 		{`SlimFaas__MockKubernetesFunctions={}`, func(m moved) string { return m.MockFunctions }, `{}`},
 		{"SLIMFASS_MAX_REQUEST_BODY_SIZE=524288000", func(m moved) string { return fmt.Sprint(m.AsyncBodyLimit) }, "524288000"},
 		{"Kestrel__Limits__MaxRequestBodySize=7", func(m moved) string { return fmt.Sprint(m.AsyncBodyLimit) }, "7"},
+		{"SLIMFAAS_JOBS_CONFIGURATION={\n\"Configurations\": {}, \"Schedules\": {} }", func(m moved) string { return m.JobsConfiguration }, "{\n\"Configurations\": {}, \"Schedules\": {} }"},
+		{`SlimFaas__JobsConfiguration={}`, func(m moved) string { return m.JobsConfiguration }, `{}`},
 	}
 	covered := map[string]bool{}
 	for _, test := range tests {
@@ -163,11 +167,11 @@ func TestSlimFaasNotices(t *testing.T) {
 		ops.LogConfig
 	}{})
 	want := []string{
-		"SLIMFAAS_JOBS_CONFIGURATION of SlimFaas has no effect: Jobs come", "SlimFaas__StatusStream__MaxSseClients of SlimFaas",
+		"SlimFaas__StatusStream__MaxSseClients of SlimFaas",
 		"SLIM_WORKER_DELAY_MILLISECONDS of SlimFaas has no effect: Nothing is polled", "slimdata__DIRECTORY of SlimFaas has no effect: State is in NATS",
 	}
 	expectNotices(t, has, want...)
-	expectNotices(t, hasNot, append([]string{"SLIMFAAS_PORTS of SlimFaas has no effect on this program: it is for those that have the flag --listen", "Kestrel__Limits__MaxRequestBodySize"}, want...)...)
+	expectNotices(t, hasNot, append([]string{"SLIMFAAS_PORTS of SlimFaas has no effect on this program: it is for those that have the flag --listen", "Kestrel__Limits__MaxRequestBodySize", "SLIMFAAS_JOBS_CONFIGURATION of SlimFaas has no effect on this program: it is for those that have the flag --jobs-configuration"}, want...)...)
 }
 
 // A flag that is given wins, and that is said.

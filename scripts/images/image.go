@@ -37,6 +37,7 @@ func services(tag string) []image {
 		{Name: "gateway", Description: "The HTTP API of Sluice: calls functions, or queues their calls", Ports: []string{"5000/tcp", "5001/tcp"}},
 		{Name: "dispatcher", Description: "Brings the queued calls of Sluice to their functions", Ports: []string{"5001/tcp"}},
 		{Name: "scaler", Description: "Scales the functions of Sluice from and to zero", Ports: []string{"5001/tcp"}},
+		{Name: "jobrunner", Description: "Turns the job requests of Sluice into Jobs, each once", Ports: []string{"5001/tcp"}},
 	}
 	for n := range images {
 		i := &images[n]

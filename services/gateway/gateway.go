@@ -1,5 +1,6 @@
 // Package gateway is the service with the HTTP API: it proxies sync calls to ready replicas, queues async ones, wakes
-// functions and shows their state. It keeps no state of its own: all that it knows comes from the functions bucket.
+// functions and shows their state; it queues requests for jobs and shows their runs. It keeps no state of its own: all that it knows
+// comes from the buckets of functions, definitions and runs.
 package gateway
 
 import (
@@ -145,6 +146,7 @@ func (g *Gateway) routes() *echo.Echo {
 		e.Match([]string{http.MethodGet, http.MethodPost}, "/function"+below, g.callFunction)
 		e.POST("/async-function"+below, g.callAsync)
 	}
+	g.jobRoutes(e)
 	e.POST("/publish-event/:event", g.publishEvent)
 	e.POST("/publish-event/:event/*", g.publishEvent)
 	e.POST("/async-function-callback/:name/:id/:word", g.callback)

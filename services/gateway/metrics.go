@@ -23,6 +23,8 @@ type metrics struct {
 	held     *prometheus.HistogramVec
 	// events has the label event, which is always that of an event that somebody subscribes to.
 	events *prometheus.CounterVec
+	// jobs has the label definition, as the jobrunner's metrics have, which is that of a job that exists, or unknownName.
+	jobs *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -41,8 +43,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_events_total", Help: "Events that were published to functions that subscribe to them, by how: accepted, or our own reason.",
 		}, []string{"event", "outcome"}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_job_requests_total", Help: "Requests for runs of jobs that the gateway has answered, by how: accepted, or our own reason.",
+		}, []string{"definition", "outcome"}),
 	}
-	registry.MustRegister(m.calls, m.duration, m.held, m.events)
+	registry.MustRegister(m.calls, m.duration, m.held, m.events, m.jobs)
 	return m
 }
 
@@ -71,6 +76,17 @@ func (m *metrics) refused(t *target, err error, took time.Duration) {
 
 // event counts an event that somebody subscribes to.
 func (m *metrics) event(name, outcome string) { m.events.WithLabelValues(name, outcome).Inc() }
+
+// unknownName stands for all jobs that do not exist: their names are made up by callers.
+const unknownName = "unknown"
+
+// jobRequest counts a request for a run of a job.
+func (m *metrics) jobRequest(job, outcome string) { m.jobs.WithLabelValues(job, outcome).Inc() }
+
+// forgetJob drops the series of a job that is gone.
+func (m *metrics) forgetJob(job string) {
+	m.jobs.DeletePartialMatch(prometheus.Labels{"definition": job})
+}
 
 // outcomeOf is the label of an error, which is a Problem.
 func outcomeOf(err error) string {

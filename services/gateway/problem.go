@@ -23,6 +23,10 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// CallID is the id of the call, where there is one.
 	CallID string `json:"callId,omitempty"`
+	// Reason, Field and Message say what a job does not allow: a word, the part of the request, and a sentence.
+	Reason  string `json:"reason,omitempty"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message,omitempty"`
 	// RetryAfter is in seconds, and sent as the header of that name; 0 means that repeating does not help by itself.
 	RetryAfter int `json:"-"`
 }
@@ -105,7 +109,7 @@ func (g *Gateway) routeError(err error, c echo.Context) {
 	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
 		p = problem(wrongMethod, "%s is not a method of %s", c.Request().Method, c.Request().URL.Path)
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
-		p = problem(unknownRoute, "%s is no route of this gateway: see /function/<name>, /async-function/<name>, /status-functions", c.Request().URL.Path)
+		p = problem(unknownRoute, "%s is no route of this gateway: see /function/<name>, /async-function/<name>, /job/<name>, /status-functions", c.Request().URL.Path)
 	default:
 		g.deps.Logger.Error().Err(err).Str("path", c.Request().URL.Path).Msg("a request failed")
 		p = problem(internalError, "the gateway's log says more")

@@ -31,11 +31,15 @@ const (
 	unknownFunction
 	unknownRoute
 	unknownEvent
+	unknownJob
+	unknownRun
+	noOutput
 	closedCall
 	wrongMethod
 	reusedKey
 	lateBody
 	largeBody
+	refusedJob
 	fullQueue
 	goneCaller
 	internalError
@@ -48,6 +52,7 @@ const (
 	fullStreams
 	fullStorage
 	silentQueue
+	noJobs
 	lateFunction
 )
 
@@ -57,12 +62,16 @@ var problemKinds = [...]ProblemKind{
 	unknownFunction: {"function-not-found", http.StatusNotFound, "No such function", 0},
 	unknownRoute:    {"route-not-found", http.StatusNotFound, "No such route", 0},
 	unknownEvent:    {"event-not-found", http.StatusNotFound, "No such event", 0},
+	unknownJob:      {"job-not-found", http.StatusNotFound, "No such job", 0},
+	unknownRun:      {"run-not-found", http.StatusNotFound, "No such run", 0},
+	noOutput:        {"no-output", http.StatusNotFound, "The run has no output", 0},
 	closedCall:      {"call-not-open", http.StatusNotFound, "The call waits for no callback", 0},
 	wrongMethod:     {"method-not-allowed", http.StatusMethodNotAllowed, "Method not allowed", 0},
-	reusedKey:       {"idempotency-key-reused", http.StatusConflict, "The idempotency key belongs to another call", 0},
+	reusedKey:       {"idempotency-key-reused", http.StatusConflict, "The idempotency key belongs to another call or run", 0},
 	lateBody:        {"body-timeout", http.StatusRequestTimeout, "The body did not come in time", 0},
 	largeBody:       {"body-too-large", http.StatusRequestEntityTooLarge, "The body is too large", 0},
-	fullQueue:       {"queue-full", http.StatusTooManyRequests, "The function's queue is full", 5},
+	refusedJob:      {"job-request-refused", http.StatusUnprocessableEntity, "The job does not allow this", 0},
+	fullQueue:       {"queue-full", http.StatusTooManyRequests, "The queue is full", 5},
 	// 499 is nginx's status for it; only logs and metrics see it.
 	goneCaller:          {"caller-gone", 499, "The caller has gone", 0},
 	internalError:       {"internal", http.StatusInternalServerError, "Internal error", 0},
@@ -72,8 +81,9 @@ var problemKinds = [...]ProblemKind{
 	starting:            {"starting", http.StatusServiceUnavailable, "The gateway is starting", 1},
 	fullBudget:          {"body-budget-full", http.StatusServiceUnavailable, "Too many large bodies at once", 1},
 	idleFunction:        {"function-not-ready", http.StatusServiceUnavailable, "The function is not ready", 5},
-	fullStreams:         {"too-many-streams", http.StatusServiceUnavailable, "Too many clients follow the status", 5},
+	fullStreams:         {"too-many-streams", http.StatusServiceUnavailable, "Too many clients follow the status or output", 5},
 	fullStorage:         {"queue-storage-full", http.StatusServiceUnavailable, "The queue's storage is full", 30},
 	silentQueue:         {"queue-unavailable", http.StatusServiceUnavailable, "The queue does not answer", 1},
+	noJobs:              {"jobs-unavailable", http.StatusServiceUnavailable, "The jobs are not known", 5},
 	lateFunction:        {"function-timeout", http.StatusGatewayTimeout, "The function did not answer in time", 0},
 }

@@ -45,6 +45,7 @@ func TestProblemKinds(t *testing.T) {
 		"function-broke-off": 502, "starting": 503, "body-budget-full": 503, "function-not-ready": 503,
 		"queue-storage-full": 503, "queue-unavailable": 503, "function-timeout": 504,
 		"event-not-found": 404, "call-not-open": 404, "idempotency-key-reused": 409, "call-given-up": 502, "too-many-streams": 503,
+		"job-not-found": 404, "run-not-found": 404, "no-output": 404, "job-request-refused": 422, "jobs-unavailable": 503,
 	}
 	for _, kind := range ProblemKinds() {
 		if want[kind.Name] != kind.Status || kind.Type() != "urn:sluice:problem:"+kind.Name || kind.Title == "" {

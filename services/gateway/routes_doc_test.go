@@ -49,6 +49,9 @@ func documentedPath(route string) string {
 			route = strings.TrimSuffix(route, "/*") + "/<path>"
 		}
 	}
+	if below, ok := strings.CutSuffix(route, "/*"); ok {
+		route = below + "/<path>"
+	}
 	return regexp.MustCompile(":([a-z]+)").ReplaceAllString(route, "<$1>")
 }
 
@@ -63,7 +66,7 @@ func TestHeadersAreDocumented(t *testing.T) {
 	for _, name := range regexp.MustCompile("`([A-Za-z-]+)`").FindAllStringSubmatch(headers, -1) {
 		documented[http.CanonicalHeaderKey(name[1])] = true
 	}
-	for _, name := range []string{headerCallID, headerStart, headerDuration, headerColdStart, headerHeld, headerElementID, "Preference-Applied", "Retry-After"} {
+	for _, name := range []string{headerCallID, headerStart, headerDuration, headerColdStart, headerHeld, headerElementID, "Preference-Applied", "Retry-After", "Location"} {
 		if !documented[name] {
 			t.Errorf("docs/functions.md lacks the header %s", name)
 		}

@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 const (
@@ -32,7 +36,8 @@ type statusStream struct {
 
 	// The rest belongs to the goroutine of run.
 	depths   map[string]uint64
-	revision uint64 // of the functions in states
+	jobs     map[bool][]byte // as JSON, for those outside and inside
+	revision uint64          // of the functions in states
 	states   map[bool]*streamState
 	recent   []movement
 }
@@ -136,12 +141,14 @@ func (s *statusStream) refresh(ctx context.Context) (changed bool) {
 	}
 	revision := s.gateway.functions.revision.Load()
 	depths := s.readDepths(ctx)
-	if len(s.states) > 0 && revision == s.revision && maps.Equal(depths, s.depths) {
+	jobs := s.gateway.streamJobs()
+	if len(s.states) > 0 && revision == s.revision && maps.Equal(depths, s.depths) && maps.EqualFunc(jobs, s.jobs, bytes.Equal) {
 		return false
 	}
-	s.revision, s.depths = revision, depths
+	s.revision, s.depths, s.jobs = revision, depths, jobs
 	for _, inside := range []bool{false, true} {
 		s.states[inside] = s.gateway.streamState(inside, depths)
+		s.states[inside].Jobs = jobs[inside]
 	}
 	return true
 }
@@ -167,7 +174,7 @@ func (s *statusStream) frame(inside bool, recent []movement) []byte {
 // streamState is the snapshot for those inside or outside.
 func (g *Gateway) streamState(inside bool, depths map[string]uint64) *streamState {
 	state := &streamState{
-		Functions: []streamFunction{}, Queues: []streamQueue{}, Jobs: []struct{}{},
+		Functions: []streamFunction{}, Queues: []streamQueue{},
 		SlimFaasReplicas: 1, SlimFaasNodes: []streamNode{{g.deps.Name, "Running"}}, FrontEnabled: true,
 	}
 	for _, t := range g.functions.all() {
@@ -178,6 +185,17 @@ func (g *Gateway) streamState(inside bool, depths map[string]uint64) *streamStat
 		}
 	}
 	return state
+}
+
+// streamJobs are the jobs of a snapshot for those outside and inside; none while they are not known.
+func (g *Gateway) streamJobs() map[bool][]byte {
+	all := g.slimFaasJobs(true)
+	public := slices.DeleteFunc(slices.Clone(all), func(j slimFaasJob) bool { return j.Visibility != string(job.Public) })
+	shown := map[bool][]byte{}
+	for inside, jobs := range map[bool][]slimFaasJob{false: public, true: all} {
+		shown[inside], _ = json.Marshal(jobs) // strings and numbers can be written
+	}
+	return shown
 }
 
 // sendMovements sends what has moved since the last time, in batches.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 
@@ -13,7 +14,7 @@ import (
 type streamState struct {
 	Functions        []streamFunction
 	Queues           []streamQueue
-	Jobs             []struct{}
+	Jobs             json.RawMessage // []slimFaasJob
 	RecentActivity   []movement
 	SlimFaasReplicas int
 	SlimFaasNodes    []streamNode

@@ -43,6 +43,8 @@ type ClusterConfig struct {
 	Follow func(ctx context.Context, apply func([]Workload))
 	// Released, if there is one, waits until no call is in flight at a replica that is no endpoint any more, or ctx ends.
 	Released func(ctx context.Context, function, address string)
+	// Observed, if there is one, is told how many replicas of a workload are ready, or that it is gone, before the observer is.
+	Observed func(name string, ready int, there bool)
 	// Logger gets what the children write, a field for the function, the replica and the stream with each line.
 	Logger zerolog.Logger
 	// StartTimeout is how long a process may take to become ready; 120 s when it is 0.
@@ -50,6 +52,9 @@ type ClusterConfig struct {
 	// Watchdog is the command that runs Watchdog on its standard input; when it is empty, this program's own binary
 	// with the argument "watchdog".
 	Watchdog []string
+
+	// processes starts the children; Watch makes its own if there is none.
+	processes *processes
 
 	// Each of the two keeps children from outliving this process; tests switch one off to see the other.
 	noDeathSignal, noWatchdog bool
@@ -93,11 +98,15 @@ func NewCluster(config ClusterConfig) (*Cluster, error) {
 // reports them and every change until ctx ends; then it ends all processes and returns when they are gone. It is
 // called once at a time.
 func (c *Cluster) Watch(ctx context.Context, observer scaler.Observer) error {
-	processes, err := openProcesses(c.config, c.logger)
-	if err != nil {
-		return fmt.Errorf("prepare for child processes: %w", err)
+	processes := c.config.processes
+	if processes == nil {
+		own, err := openProcesses(c.config, c.logger)
+		if err != nil {
+			return fmt.Errorf("prepare for child processes: %w", err)
+		}
+		defer own.close()
+		processes = own
 	}
-	defer processes.close()
 	c.tools = replicaTools{
 		processes: processes, ports: newPorts(), client: newProbeClient(),
 		env: c.config.Env, untrustedEnv: c.config.UntrustedEnv, startTimeout: c.config.StartTimeout,
@@ -175,6 +184,9 @@ func (c *Cluster) report(observer scaler.Observer, name string) {
 	set.forgotten = gone
 	observed := set.observe()
 	c.mu.Unlock()
+	if c.config.Observed != nil {
+		c.config.Observed(name, len(observed.ReadyEndpoints()), !gone)
+	}
 	switch {
 	case !gone:
 		observer.Observe(observed)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluicefaas/sluice/services/jobrunner/jobrunnertest"
 )
 
 // The environment of a process that this test binary plays.
@@ -37,6 +40,19 @@ func playFunction(mode string) {
 	switch mode {
 	case "parent":
 		playParent()
+		return
+	case "job":
+		playJobProcess()
+		return
+	case "job program":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		os.Exit(jobrunnertest.Program(ctx, os.Args[1:], os.Stdout))
+	case "system":
+		playSystem()
+		return
+	case "job parent":
+		playJobParent()
 		return
 	case "deaf":
 		fmt.Println("waiting for the database")

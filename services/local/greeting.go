@@ -35,13 +35,19 @@ func (l *Local) durability() string {
 // greet tells what is served and what to try.
 func (l *Local) greet() {
 	var text strings.Builder
-	fmt.Fprintf(&text, "\nSluice serves\n  API      %s\n  inside   %s   (SLUICE_URL of functions: private ones answer there)\n  NATS     %s   (prefix %q)\n  ops      http://%s/metrics, /health, /ready, /debug/pprof/\n  data     %s\n  queue    %s\n\n",
+	fmt.Fprintf(&text, "\nSluice serves\n  API      %s\n  inside   %s   (SLUICE_URL of functions and jobs: private ones answer there)\n  NATS     %s   (prefix %q)\n  ops      http://%s/metrics, /health, /ready, /debug/pprof/\n  data     %s\n  queue    %s\n\n",
 		l.url(), l.insideURL(), l.nats.url(), l.config.Bus.Prefix, l.ops.Addr(), l.folder.path, l.durability())
-	functions := slices.DeleteFunc(slices.Clone(l.workloads), func(w Workload) bool { return w.Watched })
+	functions := slices.DeleteFunc(slices.Clone(l.contents.Workloads), func(w Workload) bool { return w.Watched })
 	if len(functions) == 0 {
 		text.WriteString("No functions: name manifests on the command line, such as deploy/demo/manifests\n")
 	} else {
 		l.greetFunctions(&text, functions)
+	}
+	if jobs := l.contents.Jobs; len(jobs) > 0 {
+		l.greetJobs(&text, jobs)
+	}
+	if len(l.config.Manifests) > 0 {
+		text.WriteString("\nManifests are followed: save one, and what it says is so.\n")
 	}
 	_, _ = fmt.Fprintln(l.out, text.String()) // nothing depends on it
 }
@@ -54,7 +60,13 @@ func (l *Local) greetFunctions(text *strings.Builder, functions []Workload) {
 	name := functions[0].Function.Name
 	fmt.Fprintf(text, "\nTry\n  curl -i %s/function/%s/health\n  curl -i -X POST %s/async-function/%s -d '{\"input\":10}'\n", l.url(), name, l.url(), name)
 	fmt.Fprintf(text, "  nats pub %s.call.%s '{\"input\":10}'\n  curl %s/functions\n", l.config.Bus.Prefix, name, l.url())
-	if len(l.config.Manifests) > 0 {
-		text.WriteString("\nManifests are followed: save one, and what it says is so.\n")
+}
+
+func (l *Local) greetJobs(text *strings.Builder, jobs []Job) {
+	text.WriteString("\nJobs\n")
+	for _, j := range jobs {
+		fmt.Fprintf(text, "  %-20s %s/job/%s   (%s)\n", j.Definition.Name, l.url(), j.Definition.Name, j.Source)
 	}
+	name := jobs[0].Definition.Name
+	fmt.Fprintf(text, "\nTry\n  curl -X POST %s/job/%s -d '{\"Args\":[\"42\"]}'\n  curl %s/jobs/%s/runs\n", l.url(), name, l.url(), name)
 }

@@ -1,5 +1,5 @@
-// Package local runs the whole system in one process: gateway, dispatcher and scaler over an embedded NATS server,
-// with functions as child processes, from the same manifests as a cluster.
+// Package local runs the whole system in one process: gateway, dispatcher, scaler and jobrunner over an embedded NATS server,
+// with functions and jobs as child processes, from the same manifests as a cluster.
 package local
 
 import (
@@ -19,16 +19,18 @@ import (
 	"github.com/sluicefaas/sluice/pkg/upstream"
 	"github.com/sluicefaas/sluice/services/dispatcher"
 	"github.com/sluicefaas/sluice/services/gateway"
+	"github.com/sluicefaas/sluice/services/jobrunner"
 	"github.com/sluicefaas/sluice/services/scaler"
 )
 
 // Config is what a person may set.
 type Config struct {
-	Manifests []string `arg:"" optional:"" name:"manifest" help:"YAML files, or folders of them, with the Deployments and StatefulSets to run."`
+	Manifests []string `arg:"" optional:"" name:"manifest" help:"YAML files, or folders of them, with the Deployments and StatefulSets to run, and CronJobs that define jobs."`
 
 	Gateway    gateway.Config    `embed:""`
 	Dispatcher dispatcher.Config `embed:""`
 	Scaler     scaler.Config     `embed:""`
+	Jobs       jobrunner.Config  `embed:""`
 	Bus        bus.Settings      `embed:""`
 
 	MockFunctions MockFunctions `name:"mock-functions" placeholder:"JSON" help:"Functions that run already, called at --base-function-url and not scaled: {\"Functions\":[{\"Name\":\"fibonacci\",\"NumberParallelRequest\":1}]}."`
@@ -55,14 +57,19 @@ type Local struct {
 	health     *ops.Health
 	buses      []*bus.Bus
 	manifests  *Manifests
-	workloads  []Workload // as they were at the start
+	contents   Contents // of the manifests, as they were at the start
+	processes  *processes
+	jobs       *JobCluster
 	callers    *callers
 	gateway    *gateway.Gateway
 	dispatcher *dispatcher.Dispatcher
 	scaler     *scaler.Scaler
+	runner     *jobrunner.Runner
 	ops        *ops.Server
 	// up is closed when everything serves.
 	up chan struct{}
+	// jobBackoff is short in tests, which see many attempts.
+	jobBackoff time.Duration
 }
 
 // New returns a Local that does nothing before Run. It tells on out what it serves.
@@ -85,8 +92,10 @@ func (l *Local) Run(take, work context.Context) (err error) {
 	}
 	return ops.Lifecycle{
 		Stages: []ops.Stage{
+			{Name: "jobs", Run: l.endJobs},
 			{Name: "gateway", Run: l.afterSync(l.serve)},
 			{Name: "dispatcher", Run: l.afterSync(l.dispatcher.Run)},
+			{Name: "jobrunner", Run: l.runJobs},
 			{Name: "scaler", Run: ops.Prompt(l.scale)},
 			{Name: "ops", Run: l.ops.Run},
 		},
@@ -108,12 +117,10 @@ func (l *Local) load() error {
 	}
 	logNotices(l.logger, notices)
 	l.manifests = NewManifests(l.config.Manifests, mocks)
-	workloads, notices, err := l.manifests.Read()
-	if err != nil {
+	if l.contents, notices, err = l.manifests.Read(); err != nil {
 		return err
 	}
-	logNotices(l.logger, notices)
-	l.workloads = workloads
+	logNotices(l.logger, append(notices, l.slimFaasNotices()...))
 	return nil
 }
 
@@ -135,6 +142,13 @@ func (l *Local) wire(ctx context.Context) (err error) {
 		return err
 	}
 	if err := l.gateway.Listen(ctx); err != nil {
+		return err
+	}
+	// What an earlier run has left ends here.
+	if l.processes, err = openProcesses(ClusterConfig{DataDir: l.folder.path}, l.logger); err != nil {
+		return fmt.Errorf("prepare for child processes: %w", err)
+	}
+	if err := l.wireJobs(); err != nil {
 		return err
 	}
 	return l.wireScaler()
@@ -177,9 +191,9 @@ func (l *Local) wireScaler() error {
 	}
 	l.callers = newCallers(callersBus, l.config.Scaler.DrainTimeout, l.logger)
 	cluster, err := NewCluster(ClusterConfig{
-		Workloads: l.workloads, DataDir: l.folder.path, Logger: l.logger, StartTimeout: l.config.StartTimeout,
+		Workloads: l.contents.Workloads, DataDir: l.folder.path, Logger: l.logger, StartTimeout: l.config.StartTimeout,
 		Env: []string{"SLUICE_URL=" + l.insideURL()}, UntrustedEnv: []string{"SLUICE_URL=" + l.url()},
-		Follow: func(ctx context.Context, apply func([]Workload)) { l.manifests.Follow(ctx, apply, l.logger) }, Released: l.callers.released,
+		Follow: l.follow, Released: l.callers.released, Observed: l.jobs.SetWorkload, processes: l.processes,
 	})
 	if err != nil {
 		return err
@@ -223,15 +237,26 @@ func (l *Local) connect(service string) (*bus.Bus, error) {
 	return b, nil
 }
 
-// afterSync delays a stage until the scaler has shared every function, so that nobody acts on what an earlier run left.
+// follow applies what the manifests say now to functions and jobs.
+func (l *Local) follow(ctx context.Context, apply func([]Workload)) {
+	l.manifests.Follow(ctx, func(now Contents) {
+		apply(now.Workloads)
+		l.jobs.Define(now.definitions())
+	}, l.logger)
+}
+
+// afterSync delays a stage until scaler and jobrunner have shared every function and every job, so that nobody acts on what an
+// earlier run left.
 func (l *Local) afterSync(run func(take, work context.Context) error) func(take, work context.Context) error {
 	return func(take, work context.Context) error {
-		select {
-		case <-l.scaler.Synced():
-			return run(take, work)
-		case <-take.Done():
-			return nil
+		for _, synced := range []<-chan struct{}{l.scaler.Synced(), l.runner.Synced()} {
+			select {
+			case <-synced:
+			case <-take.Done():
+				return nil
+			}
 		}
+		return run(take, work)
 	}
 }
 
@@ -257,6 +282,12 @@ func (l *Local) serve(take, work context.Context) error {
 func (l *Local) close() {
 	for _, b := range l.buses {
 		b.Close()
+	}
+	if l.processes != nil {
+		l.processes.close()
+	}
+	if l.jobs != nil {
+		_ = l.jobs.Close() // it was only a folder
 	}
 	if l.nats != nil {
 		l.nats.stop()

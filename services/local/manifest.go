@@ -43,10 +43,16 @@ func (n Notice) String() string {
 // maxManifestSize is the largest manifest file, in bytes.
 const maxManifestSize = 4 << 20
 
-// LoadManifests reads the functions of the given YAML files and folders of them. A folder stands for its own *.yaml and
+// Contents are what manifests describe.
+type Contents struct {
+	Workloads []Workload
+	Jobs      []Job
+}
+
+// LoadManifests reads the functions and jobs of the given YAML files and folders of them. A folder stands for its own *.yaml and
 // *.yml files in the order of their names. What is wrong in one document is refused with a notice and stops no
 // other one; a path that does not exist is an error.
-func LoadManifests(paths []string) ([]Workload, []Notice, error) {
+func LoadManifests(paths []string) (Contents, []Notice, error) {
 	return NewManifests(paths, nil).Read()
 }
 
@@ -87,7 +93,7 @@ func (f *manifestFile) read(content []byte) {
 		for _, document := range documents {
 			before := len(f.notices)
 			f.document(document)
-			f.noteRefused(document.text("metadata", "name"), before)
+			f.noteRefused(nameOf(document), before)
 		}
 		var wrong *yamlError
 		if errors.As(err, &wrong) {
@@ -98,7 +104,18 @@ func (f *manifestFile) read(content []byte) {
 	}
 }
 
-// noteRefused remembers of which workload a document was refused, by the first error since before; without a name it may
+// nameOf is the name in a document; that of a CronJob is none of a workload.
+func nameOf(document *yamlValue) string {
+	name := document.text("metadata", "name")
+	if name != "" && document.text("kind") == kindCronJob {
+		return cronJobNamed(name)
+	}
+	return name
+}
+
+func cronJobNamed(name string) string { return kindCronJob + "/" + name }
+
+// noteRefused remembers of which workload or CronJob a document was refused, by the first error since before; without a name it may
 // be any that the file had.
 func (f *manifestFile) noteRefused(name string, before int) {
 	for _, notice := range f.notices[before:] {
@@ -125,9 +142,11 @@ func (f *manifestFile) document(root *yamlValue) {
 		f.notice(LevelError, root.line, "kind", "is missing: a manifest has apiVersion and kind")
 	case kind == "Service" && f.service(root):
 	case decoders[kind] == nil:
-		f.notice(LevelInfo, root.line, "", strings.TrimSuffix(kind+"/"+name, "/")+" is passed over: only Deployments and StatefulSets are read")
-	case root.text("apiVersion") != "apps/v1":
-		f.notice(LevelError, root.lineOf("apiVersion"), "apiVersion", fmt.Sprintf("%q is not read for a %s: it must be apps/v1", root.text("apiVersion"), kind))
+		f.notice(LevelInfo, root.line, "", strings.TrimSuffix(kind+"/"+name, "/")+" is passed over: only Deployments, StatefulSets and CronJobs are read")
+	case root.text("apiVersion") != apiVersions[kind]:
+		f.notice(LevelError, root.lineOf("apiVersion"), "apiVersion", fmt.Sprintf("%q is not read for a %s: it must be %s", root.text("apiVersion"), kind, apiVersions[kind]))
+	case kind == kindCronJob:
+		f.job(root)
 	default:
 		f.workload(root, kind)
 	}

@@ -82,19 +82,11 @@ func (m *manifest) readCommand(w *Workload) bool {
 
 // fitsProcess refuses what no process can be given.
 func (m *manifest) fitsProcess(w *Workload, e *containerEnv) bool {
-	refuse := func(text string) bool {
-		m.notice(LevelError, m.root.line, "", "function "+w.Function.Name+" has "+text)
-		return false
+	err := e.fits(w.Command)
+	if err != nil {
+		m.notice(LevelError, m.root.line, "", "function "+w.Function.Name+" has "+err.Error())
 	}
-	if e.referenced > maxReferenced {
-		return refuse("$(…) references in its env, command and args that make more than 1 MiB: make them shorter")
-	}
-	for _, text := range slices.Concat(w.Command, w.Env) {
-		if strings.ContainsRune(text, 0) {
-			return refuse("a zero byte in its command or its env: remove it")
-		}
-	}
-	return true
+	return err == nil
 }
 
 // fromFolder makes a command with a slash relative to the folder of its manifest. One without is looked up in PATH

@@ -9,31 +9,48 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/json"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// manifestSpec is what is read of a Deployment or a StatefulSet.
+// manifestSpec is what is read of a Deployment, a StatefulSet or a CronJob.
 type manifestSpec struct {
 	name        string
 	annotations map[string]string
 	replicas    *int32
 	template    corev1.PodTemplateSpec
+	// suspended and jobSpec are those of a CronJob.
+	suspended bool
+	jobSpec   batchv1.JobSpec
 }
 
-// decoders read the kinds that can be functions. They return what UnmarshalStrict does.
+// apiVersions are those that are read of each kind.
+var apiVersions = map[string]string{
+	function.KindDeployment: "apps/v1", function.KindStatefulSet: "apps/v1", kindCronJob: "batch/v1",
+}
+
+// decoders read the kinds that can be functions or jobs. They return what UnmarshalStrict does.
 var decoders = map[string]func([]byte) (manifestSpec, []error, error){
 	function.KindDeployment: func(text []byte) (manifestSpec, []error, error) {
 		var d appsv1.Deployment
 		strict, err := json.UnmarshalStrict(text, &d)
-		return manifestSpec{d.Name, d.Annotations, d.Spec.Replicas, d.Spec.Template}, strict, err
+		return manifestSpec{name: d.Name, annotations: d.Annotations, replicas: d.Spec.Replicas, template: d.Spec.Template}, strict, err
 	},
 	function.KindStatefulSet: func(text []byte) (manifestSpec, []error, error) {
 		var s appsv1.StatefulSet
 		strict, err := json.UnmarshalStrict(text, &s)
-		return manifestSpec{s.Name, s.Annotations, s.Spec.Replicas, s.Spec.Template}, strict, err
+		return manifestSpec{name: s.Name, annotations: s.Annotations, replicas: s.Spec.Replicas, template: s.Spec.Template}, strict, err
+	},
+	kindCronJob: func(text []byte) (manifestSpec, []error, error) {
+		var c batchv1.CronJob
+		strict, err := json.UnmarshalStrict(text, &c)
+		spec := c.Spec.JobTemplate.Spec
+		return manifestSpec{
+			name: c.Name, annotations: c.Annotations, template: spec.Template, suspended: c.Spec.Suspend != nil && *c.Spec.Suspend, jobSpec: spec,
+		}, strict, err
 	},
 }
 
@@ -41,6 +58,7 @@ var decoders = map[string]func([]byte) (manifestSpec, []error, error){
 var roots = map[string]reflect.Type{
 	function.KindDeployment:  reflect.TypeFor[appsv1.Deployment](),
 	function.KindStatefulSet: reflect.TypeFor[appsv1.StatefulSet](),
+	kindCronJob:              reflect.TypeFor[batchv1.CronJob](),
 }
 
 // maxWrongValues is how many wrong values of one document are told. Looking for each of them decodes the document

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +17,30 @@ type containerEnv struct {
 	values  map[string]string
 	// referenced counts towards maxReferenced.
 	referenced int
+}
+
+func (e *containerEnv) add(name, value string) {
+	e.values[name] = value
+	e.entries = append(e.entries, name+"="+value)
+}
+
+// The ends of sentences about what no process can be given.
+var (
+	errReferences = errors.New("$(…) references in its env, command and args that make more than 1 MiB: make them shorter")
+	errZeroByte   = errors.New("a zero byte in its command or its env: remove it")
+)
+
+// fits refuses what no process can be given.
+func (e *containerEnv) fits(command []string) error {
+	if e.referenced > maxReferenced {
+		return errReferences
+	}
+	for _, text := range slices.Concat(command, e.entries) {
+		if strings.ContainsRune(text, 0) {
+			return errZeroByte
+		}
+	}
+	return nil
 }
 
 // lookup finds a variable of the container or, as what is left to it, of the parent.
@@ -53,9 +79,7 @@ func (m *manifest) readEnv() *containerEnv {
 		case variable.Name == "" || strings.Contains(variable.Name, "="):
 			m.item(i, fmt.Sprintf("%q is no name for a variable; it is passed over", shorten(variable.Name)), "env")
 		default:
-			value := expandReferences(variable.Value, e.lookup)
-			e.values[variable.Name] = value
-			e.entries = append(e.entries, variable.Name+"="+value)
+			e.add(variable.Name, expandReferences(variable.Value, e.lookup))
 		}
 	}
 	for i := range container.EnvFrom {

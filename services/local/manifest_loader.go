@@ -12,11 +12,12 @@ import (
 // loader collects what the manifests say.
 type loader struct {
 	workloads []Workload
+	jobs      []Job
 	notices   []Notice
-	// places has where each workload stands: file:line.
-	places map[string]string
-	// last are the workloads as they were read the last time, by name.
-	last map[string]Workload
+	// places has where each workload stands, jobPlaces each job: file:line.
+	places, jobPlaces map[string]string
+	// last is what was read the last time.
+	last lastContents
 	// refused has, for the name in each document that was refused, the sentence why; broken the same for files that cannot be read,
 	// or in which there is no telling whose document is refused.
 	refused, broken map[string]string
@@ -25,8 +26,14 @@ type loader struct {
 	others          []other
 }
 
-func newLoader(given []Workload, last map[string]Workload) *loader {
-	l := &loader{places: map[string]string{}, last: last, refused: map[string]string{}, broken: map[string]string{}}
+// lastContents are workloads and jobs by their names.
+type lastContents struct {
+	workloads map[string]Workload
+	jobs      map[string]Job
+}
+
+func newLoader(given []Workload, last lastContents) *loader {
+	l := &loader{places: map[string]string{}, jobPlaces: map[string]string{}, last: last, refused: map[string]string{}, broken: map[string]string{}}
 	for _, w := range given {
 		l.places[w.Function.Name] = w.Source
 		l.workloads = append(l.workloads, w)
@@ -45,9 +52,9 @@ func (l *loader) file(f *manifestText) {
 	file.read(f.content)
 }
 
-// finish decides what can only be decided when every document has been read. It returns the workloads without what was kept,
-// and those that are kept as they were, each with the sentence why.
-func (l *loader) finish() (read, kept []Workload) {
+// finish decides what can only be decided when every document has been read. It returns what was read without what was kept,
+// and what is kept as it was, each with the sentence why.
+func (l *loader) finish() (read, kept Contents) {
 	for _, s := range l.speakers {
 		f := &l.workloads[s.index].Function
 		f.Protocol = function.ProtocolOf(l.services, s.labels, s.port)
@@ -58,26 +65,53 @@ func (l *loader) finish() (read, kept []Workload) {
 			needed[name] = true
 		}
 	}
+	jobs := l.keepJobs()
+	for _, j := range slices.Concat(l.jobs, jobs) {
+		for _, name := range j.Definition.DependsOn {
+			needed[name] = true
+		}
+	}
 	l.readOthers(needed)
-	return l.workloads, l.keep()
+	return Contents{Workloads: l.workloads, Jobs: l.jobs}, Contents{Workloads: l.keep(), Jobs: jobs}
 }
 
 // keep returns the workloads whose documents were refused, or may have been, as they were before.
 func (l *loader) keep() []Workload {
 	var kept []Workload
-	for _, name := range slices.Sorted(maps.Keys(l.last)) {
-		w := l.last[name]
-		why, refused := l.refused[name]
-		if !refused {
-			why, refused = l.broken[fileOf(w.Source)]
-		}
+	for _, name := range slices.Sorted(maps.Keys(l.last.workloads)) {
+		w := l.last.workloads[name]
+		why, refused := l.whyRefused(name, w.Source)
 		if _, read := l.places[name]; read || !refused {
 			continue
 		}
-		w.Problems = append(slices.Clone(w.Problems), why+"; what the manifest said before holds")
+		w.Problems = append(slices.Clone(w.Problems), why)
 		kept = append(kept, w)
 	}
 	return kept
+}
+
+// keepJobs is keep for jobs.
+func (l *loader) keepJobs() []Job {
+	var kept []Job
+	for _, name := range slices.Sorted(maps.Keys(l.last.jobs)) {
+		j := l.last.jobs[name]
+		why, refused := l.whyRefused(cronJobNamed(name), j.Source)
+		if _, read := l.jobPlaces[name]; read || !refused {
+			continue
+		}
+		j.Definition.Problems = append(slices.Clone(j.Definition.Problems), why)
+		kept = append(kept, j)
+	}
+	return kept
+}
+
+// whyRefused is the sentence why a document was refused, or may have been, that was read the last time at source.
+func (l *loader) whyRefused(name, source string) (why string, refused bool) {
+	why, refused = l.refused[name]
+	if !refused {
+		why, refused = l.broken[fileOf(source)]
+	}
+	return why + "; what the manifest said before holds", refused
 }
 
 // fileOf is the file of a Source.

@@ -13,14 +13,20 @@ import (
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// load reads one manifest, and returns its notices as "level line key: text".
+// load reads one manifest, and returns its functions and its notices as "level line key: text".
 func load(t *testing.T, content string) ([]Workload, []string) {
+	t.Helper()
+	contents, notices := loadAll(t, content)
+	return contents.Workloads, notices
+}
+
+func loadAll(t *testing.T, content string) (Contents, []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "m.yaml")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	workloads, notices, err := LoadManifests([]string{path})
+	contents, notices, err := LoadManifests([]string{path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +37,7 @@ func load(t *testing.T, content string) ([]Workload, []string) {
 		}
 		lines = append(lines, n.Level+" "+strings.ReplaceAll(strings.TrimPrefix(n.String(), path+":"), path, "m.yaml"))
 	}
-	return workloads, lines
+	return contents, lines
 }
 
 const whole = `# A function with everything.
@@ -133,7 +139,7 @@ func TestWrongDocumentStopsNoOther(t *testing.T) {
 	}
 	requireNotices(t, notices,
 		`error 6: the document is no valid YAML: did not find expected node content`,
-		`info 12: Service/s is passed over: only Deployments and StatefulSets are read`,
+		`info 12: Service/s is passed over: only Deployments, StatefulSets and CronJobs are read`,
 		`error 15: the document is no mapping: a manifest starts with apiVersion and kind`,
 		`error 20: metadata.name: the function a is there twice: at m.yaml:2 and at m.yaml:18; rename one`,
 		`error 22: kind: is missing: a manifest has apiVersion and kind`)
@@ -158,12 +164,12 @@ func TestFoldersAndFiles(t *testing.T) {
 	write("deeper/d.yaml", "d")
 	write("e.yaml/x", "e")
 	write("empty/x", "x")
-	workloads, notices, err := LoadManifests([]string{folder, filepath.Join(folder, "c.txt"), filepath.Join(folder, "b.yaml"), filepath.Join(folder, "empty")})
+	contents, notices, err := LoadManifests([]string{folder, filepath.Join(folder, "c.txt"), filepath.Join(folder, "b.yaml"), filepath.Join(folder, "empty")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, w := range workloads {
+	for _, w := range contents.Workloads {
 		names = append(names, w.Function.Name)
 	}
 	if fmt.Sprint(names) != "[a b c]" || len(notices) != 1 || notices[0].Text != "the folder has no *.yaml or *.yml file" {
@@ -176,11 +182,11 @@ func TestFoldersAndFiles(t *testing.T) {
 
 // The manifests of the demo are right, and name the programs that are there.
 func TestDemoManifests(t *testing.T) {
-	workloads, notices, err := LoadManifests([]string{"../../deploy/demo/manifests"})
-	if err != nil || len(notices) > 0 || len(workloads) != 5 {
-		t.Fatalf("%d workloads, %v, %v", len(workloads), notices, err)
+	contents, notices, err := LoadManifests([]string{"../../deploy/demo/manifests"})
+	if err != nil || len(notices) > 0 || len(contents.Workloads) != 5 || len(contents.Jobs) != 1 {
+		t.Fatalf("%d workloads, %d jobs, %v, %v", len(contents.Workloads), len(contents.Jobs), notices, err)
 	}
-	for _, w := range workloads {
+	for _, w := range contents.Workloads {
 		program := filepath.Base(w.Command[0])
 		if info, err := os.Stat(filepath.Join("../../deploy/demo", program)); err != nil || !info.IsDir() {
 			t.Errorf("function %s runs %s, which is no demo: %v", w.Function.Name, w.Command[0], err)

@@ -18,7 +18,7 @@ func (f *manifestFile) workload(root *yamlValue, kind string) {
 	if !ok {
 		return
 	}
-	m := &manifest{manifestFile: f, root: root, spec: decoded}
+	m := &manifest{manifestFile: f, root: root, spec: decoded, pod: []string{"spec", "template"}}
 	w := Workload{Dir: f.folder, Replicas: 1, Source: fmt.Sprintf("%s:%d", f.path, root.line)}
 	if !m.readFunction(kind, &w) || !m.isFirst(w) || !m.readReplicas(&w) || !m.readAddress(&w) {
 		return
@@ -65,11 +65,14 @@ func (m *manifest) awaitService(number int) {
 	m.speakers = append(m.speakers, s)
 }
 
-// manifest is one document on its way to a Workload. Its read methods are false if the document is refused.
+// manifest is one document on its way to a Workload or a Job. Its read methods are false if the document is refused.
 type manifest struct {
 	*manifestFile
 	root *yamlValue
 	spec manifestSpec
+	// pod is where the pod template is, and played which of its containers a process plays.
+	pod    []string
+	played int
 }
 
 // at reports something about a field by its path.
@@ -91,7 +94,7 @@ func (m *manifest) annotationLine(key string) int {
 	if own := m.root.child("metadata", "annotations", key); own != nil {
 		return own.line
 	}
-	return m.root.lineOf("spec", "template", "metadata", "annotations", key)
+	return m.root.lineOf(append(m.pod, "metadata", "annotations", key)...)
 }
 
 func (m *manifest) lookup(key string) (written, text string, found bool) {
@@ -100,19 +103,19 @@ func (m *manifest) lookup(key string) (written, text string, found bool) {
 
 // container is the one that is played by a process, nil if there is none.
 func (m *manifest) container() *corev1.Container {
-	if len(m.spec.template.Spec.Containers) == 0 {
+	if m.played >= len(m.spec.template.Spec.Containers) {
 		return nil
 	}
-	return &m.spec.template.Spec.Containers[0]
+	return &m.spec.template.Spec.Containers[m.played]
 }
 
 // containerValue is where the container's field is written, nil if it is not.
 func (m *manifest) containerValue(keys ...string) *yamlValue {
-	containers := m.root.child("spec", "template", "spec", "containers")
-	if containers == nil || len(containers.children) == 0 {
+	containers := m.root.child(append(m.pod, "spec", "containers")...)
+	if containers == nil || m.played >= len(containers.children) {
 		return nil
 	}
-	return containers.children[0].child(keys...)
+	return containers.children[m.played].child(keys...)
 }
 
 // warnInContainer warns of a field of the container.
@@ -121,7 +124,7 @@ func (m *manifest) warnInContainer(text string, keys ...string) {
 		m.notice(LevelWarn, found.line, found.path(), text)
 		return
 	}
-	m.at(LevelWarn, text, "spec", "template", "spec", "containers")
+	m.at(LevelWarn, text, append(m.pod, "spec", "containers")...)
 }
 
 func (m *manifest) readFunction(kind string, w *Workload) bool {
@@ -145,7 +148,7 @@ func (m *manifest) readFunction(kind string, w *Workload) bool {
 
 // lastFunction is the function of that name as it was read the last time, nil if there was none.
 func (m *manifest) lastFunction() *function.Function {
-	last, found := m.last[m.spec.name]
+	last, found := m.last.workloads[m.spec.name]
 	if !found || last.Watched {
 		return nil
 	}

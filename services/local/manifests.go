@@ -22,8 +22,8 @@ type Manifests struct {
 	paths []string
 	given []Workload // beside those of the files, and before them
 	files map[string]*manifestText
-	// Of the last time: the workloads by their names, all notices, and those that no file is to blame for.
-	last    map[string]Workload
+	// Of the last time: what was read, all notices, and those that no file is to blame for.
+	last    lastContents
 	told    map[Notice]bool
 	general []Notice
 	// seen are the notices that no file is to blame for, of the last look.
@@ -33,15 +33,15 @@ type Manifests struct {
 
 // NewManifests does nothing before Read. The given workloads come before those of the files; theirs of the same name are refused.
 func NewManifests(paths []string, given []Workload) *Manifests {
-	return &Manifests{paths: paths, given: given, files: map[string]*manifestText{}, last: map[string]Workload{}, told: map[Notice]bool{}}
+	return &Manifests{paths: paths, given: given, files: map[string]*manifestText{}, told: map[Notice]bool{}}
 }
 
 // Read reads all files for the first time. A path that does not exist is an error.
-func (m *Manifests) Read() ([]Workload, []Notice, error) {
+func (m *Manifests) Read() (Contents, []Notice, error) {
 	found := m.list()
 	for i := range m.paths {
 		if err := found.failed[i]; err != nil {
-			return nil, nil, fmt.Errorf("read manifests: %w", err)
+			return Contents{}, nil, fmt.Errorf("read manifests: %w", err)
 		}
 	}
 	for absolute, f := range found.files {
@@ -49,26 +49,26 @@ func (m *Manifests) Read() ([]Workload, []Notice, error) {
 		m.files[absolute] = f
 	}
 	m.seen = found.notices
-	workloads, notices := m.load(found.notices)
+	contents, notices := m.load(found.notices)
 	m.running = true
-	return workloads, notices, nil
+	return contents, notices, nil
 }
 
-// Follow looks at the files until ctx ends, and applies all workloads when one of them may have changed. It logs each notice
-// when it is new.
-func (m *Manifests) Follow(ctx context.Context, apply func([]Workload), logger zerolog.Logger) {
+// Follow looks at the files until ctx ends, and applies all that they describe when something of it may have changed. It logs each
+// notice when it is new.
+func (m *Manifests) Follow(ctx context.Context, apply func(Contents), logger zerolog.Logger) {
 	for pause(ctx, lookPeriod) {
-		if workloads, notices, changed := m.look(time.Now()); changed {
+		if contents, notices, changed := m.look(time.Now()); changed {
 			logNotices(logger, notices)
-			apply(workloads)
+			apply(contents)
 		}
 	}
 }
 
-// look reads the files that have changed, and returns the workloads and the new notices if any has. A change counts when the file
+// look reads the files that have changed, and returns what all describe and the new notices if any has. A change counts when the file
 // is the same at two looks in a row, so that one who is still writing is not taken at half his word, and one that is replaced by
 // a new file is never gone.
-func (m *Manifests) look(now time.Time) (workloads []Workload, notices []Notice, changed bool) {
+func (m *Manifests) look(now time.Time) (contents Contents, notices []Notice, changed bool) {
 	found := m.list()
 	for absolute, f := range found.files {
 		if m.files[absolute] == nil {
@@ -95,15 +95,15 @@ func (m *Manifests) look(now time.Time) (workloads []Workload, notices []Notice,
 		general = m.general
 	}
 	if !changed && slices.Equal(general, m.general) {
-		return nil, nil, false
+		return Contents{}, nil, false
 	}
 	before := m.told
-	workloads, all := m.load(general)
-	return workloads, slices.DeleteFunc(all, func(n Notice) bool { return before[n] }), true
+	contents, all := m.load(general)
+	return contents, slices.DeleteFunc(all, func(n Notice) bool { return before[n] }), true
 }
 
 // load reads what is in memory.
-func (m *Manifests) load(general []Notice) ([]Workload, []Notice) {
+func (m *Manifests) load(general []Notice) (Contents, []Notice) {
 	m.general = general
 	l := newLoader(m.given, m.last)
 	for _, f := range slices.SortedFunc(maps.Values(m.files), (*manifestText).compare) {
@@ -112,21 +112,32 @@ func (m *Manifests) load(general []Notice) ([]Workload, []Notice) {
 		}
 	}
 	read, kept := l.finish()
-	m.last = map[string]Workload{}
-	for _, w := range read {
-		m.last[w.Function.Name] = w
-	}
-	for _, w := range kept {
-		before := w
-		before.Problems = before.Problems[:len(before.Problems)-1] // the sentence why it is kept is for this time
-		m.last[w.Function.Name] = before
-	}
+	m.remember(read, kept)
 	all := slices.Concat(l.notices, general)
 	m.told = map[Notice]bool{}
 	for _, n := range all {
 		m.told[n] = true
 	}
-	return slices.Concat(read, kept), all
+	return Contents{Workloads: slices.Concat(read.Workloads, kept.Workloads), Jobs: slices.Concat(read.Jobs, kept.Jobs)}, all
+}
+
+// remember keeps what was read for the next time; of what is kept without the sentence why, which is for this time.
+func (m *Manifests) remember(read, kept Contents) {
+	m.last = lastContents{workloads: map[string]Workload{}, jobs: map[string]Job{}}
+	for _, w := range read.Workloads {
+		m.last.workloads[w.Function.Name] = w
+	}
+	for _, w := range kept.Workloads {
+		w.Problems = w.Problems[:len(w.Problems)-1]
+		m.last.workloads[w.Function.Name] = w
+	}
+	for _, j := range read.Jobs {
+		m.last.jobs[j.Definition.Name] = j
+	}
+	for _, j := range kept.Jobs {
+		j.Definition.Problems = j.Definition.Problems[:len(j.Definition.Problems)-1]
+		m.last.jobs[j.Definition.Name] = j
+	}
 }
 
 // listing is which files there are.

@@ -19,6 +19,7 @@ type edited struct {
 	manifests *Manifests
 	now       time.Time
 	workloads map[string]Workload // as of the last change
+	jobs      map[string]Job      // the same
 }
 
 func newEdited(t *testing.T, files map[string]string) *edited {
@@ -28,11 +29,11 @@ func newEdited(t *testing.T, files map[string]string) *edited {
 		e.write(name, content)
 	}
 	e.manifests = NewManifests([]string{e.folder}, nil)
-	workloads, _, err := e.manifests.Read()
+	contents, _, err := e.manifests.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.take(workloads)
+	e.take(contents)
 	return e
 }
 
@@ -57,9 +58,15 @@ func (e *edited) remove(name string) {
 	}
 }
 
-func (e *edited) take(workloads []Workload) {
-	e.workloads = map[string]Workload{}
-	for _, w := range workloads {
+func (e *edited) take(contents Contents) {
+	e.workloads, e.jobs = map[string]Workload{}, map[string]Job{}
+	for _, j := range contents.Jobs {
+		if _, twice := e.jobs[j.Definition.Name]; twice {
+			e.t.Errorf("job %s is there twice", j.Definition.Name)
+		}
+		e.jobs[j.Definition.Name] = j
+	}
+	for _, w := range contents.Workloads {
 		if _, twice := e.workloads[w.Function.Name]; twice {
 			e.t.Errorf("%s is there twice", w.Function.Name)
 		}
@@ -69,14 +76,14 @@ func (e *edited) take(workloads []Workload) {
 
 // look looks once, and returns whether anything changed and the new notices.
 func (e *edited) look() (bool, []Notice) {
-	workloads, notices, changed := e.manifests.look(e.now.Add(time.Hour))
+	contents, notices, changed := e.manifests.look(e.now.Add(time.Hour))
 	if changed {
-		e.take(workloads)
+		e.take(contents)
 	}
 	return changed, notices
 }
 
-// settle looks twice, as a change needs it, and expects these functions.
+// settle looks twice, as a change needs it, and expects these functions, and jobs as "job/name".
 func (e *edited) settle(names ...string) (told string) {
 	e.t.Helper()
 	if changed, _ := e.look(); changed {
@@ -86,8 +93,12 @@ func (e *edited) settle(names ...string) (told string) {
 	for _, n := range notices {
 		told += n.String() + "\n"
 	}
-	if got := slices.Sorted(maps.Keys(e.workloads)); !slices.Equal(got, names) {
-		e.t.Errorf("functions %v, want %v\n%s", got, names, told)
+	got := slices.Collect(maps.Keys(e.workloads))
+	for name := range e.jobs {
+		got = append(got, "job/"+name)
+	}
+	if slices.Sort(got); !slices.Equal(got, names) {
+		e.t.Errorf("there are %v, want %v\n%s", got, names, told)
 	}
 	if changed, notices := e.look(); changed || len(notices) > 0 {
 		e.t.Errorf("a third look found a change, and told %v", notices)
@@ -188,9 +199,9 @@ func TestFileOfTheSameTime(t *testing.T) {
 	}
 	e.now = at.Add(-10 * time.Second)
 	e.write("a.yaml", named("c", ""))
-	workloads, _, changed := e.manifests.look(at)
-	if !changed || workloads[0].Function.Name != "c" {
-		t.Errorf("a change within the same tick of the clock was not seen: %v", workloads)
+	contents, _, changed := e.manifests.look(at)
+	if !changed || contents.Workloads[0].Function.Name != "c" {
+		t.Errorf("a change within the same tick of the clock was not seen: %v", contents.Workloads)
 	}
 }
 

@@ -39,15 +39,20 @@ func (c *callLedger) count(id string) int {
 // runLocal runs a whole Local in this process, with one function f that is at url.
 func runLocal(t *testing.T, url string, flags ...string) *Local {
 	t.Helper()
-	folder := t.TempDir()
-	manifest := filepath.Join(folder, "f.yaml")
-	text := fmt.Sprintf(`apiVersion: apps/v1
+	return runManifest(t, fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
 metadata: {name: f, annotations: {sluice/Function: "true", sluice/LocalURL: %q, sluice/NumberParallelRequest: "32"}}
 spec:
   selector: {matchLabels: {app: f}}
   template: {metadata: {labels: {app: f}}, spec: {containers: [{name: f, image: f}]}}
-`, url)
+`, url), flags...)
+}
+
+// runManifest runs a whole Local in this process.
+func runManifest(t testing.TB, text string, flags ...string) *Local {
+	t.Helper()
+	folder := t.TempDir()
+	manifest := filepath.Join(folder, "f.yaml")
 	if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,13 +24,13 @@ func logNotices(logger zerolog.Logger, notices []Notice) (refused int) {
 
 // Validate checks manifests without running anything. The error says that something was refused; the log says what.
 func Validate(manifests []string, logger zerolog.Logger) error {
-	workloads, notices, err := LoadManifests(manifests)
+	contents, notices, err := LoadManifests(manifests)
 	if err != nil {
 		return err
 	}
 	if refused := logNotices(logger, notices); refused > 0 {
-		return fmt.Errorf("manifests: %d refused, %d functions are right", refused, len(workloads))
+		return fmt.Errorf("manifests: %d refused, %d functions and %d jobs are right", refused, len(contents.Workloads), len(contents.Jobs))
 	}
-	logger.Info().Int("functions", len(workloads)).Msg("manifests are right")
+	logger.Info().Int("functions", len(contents.Workloads)).Int("jobs", len(contents.Jobs)).Msg("manifests are right")
 	return nil
 }

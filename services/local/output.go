@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ const (
 // output takes what one process writes: each line goes to the log, and the last ones are kept, for each stream its
 // own, because nothing tells in which order a process wrote to both.
 type output struct {
-	logger zerolog.Logger // with the fields function and replica
+	logger zerolog.Logger // with fields that say whose it is
+	whole  io.Writer      // gets every byte of both streams; nil for none
 
 	mu   sync.Mutex
 	last map[string][]string // guarded by mu; by stream, the oldest first
@@ -44,16 +46,19 @@ func (o *output) copy(stream string, from io.Reader) {
 	reader := bufio.NewReaderSize(from, maxLine)
 	inside := false // the piece belongs to a line whose start was logged already
 	for {
-		piece, unfinished, err := reader.ReadLine()
-		if err != nil {
-			return
+		piece, err := reader.ReadSlice('\n')
+		if len(piece) > 0 && o.whole != nil {
+			_, _ = o.whole.Write(piece) // it says itself what it could not keep
 		}
-		if !inside {
-			line := string(piece)
+		if len(piece) > 0 && !inside {
+			line := strings.TrimSuffix(strings.TrimSuffix(string(piece), "\n"), "\r")
 			o.keep(stream, line)
 			logger.Info().Msg(line)
 		}
-		inside = unfinished
+		inside = errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !inside {
+			return
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 var natsAccounts string
 
 // permissionUsers are the services that have one.
-var permissionUsers = []string{"gateway", "dispatcher", "scaler"}
+var permissionUsers = []string{"gateway", "dispatcher", "scaler", "jobrunner"}
 
 func passwordOf(user string) string { return "p4ssword" + user }
 
@@ -71,6 +71,20 @@ func (g *guarded) start() {
 func (g *guarded) stop() {
 	g.running.Shutdown()
 	g.running.WaitForShutdown()
+}
+
+// lose restarts the server without one of its streams, which no user may delete.
+func (g *guarded) lose(stream string) {
+	g.t.Helper()
+	g.stop()
+	folder := filepath.Join(g.folder, "jetstream", "SLUICE", "streams", stream)
+	if _, err := os.Stat(folder); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		g.t.Fatal(err)
+	}
+	g.start()
 }
 
 func (g *guarded) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", g.port) }

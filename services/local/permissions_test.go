@@ -23,6 +23,8 @@ func TestNATSUsersHaveWhatTheyNeed(t *testing.T) {
 	g, refused := startGuarded(t), &refusals{}
 	t.Cleanup(func() { refused.report(t) }) // also when something else has failed for it
 	leaveBehind(t, g, refused)
+	leaveJobsBehind(t, g, refused)
+	g.lose("sluice-dead") // which dispatcher and jobrunner make, whoever is the first
 
 	functions := play(t)
 	cluster := newScaled(strings.TrimPrefix(functions.server.URL, "http://"), "f", "gone")
@@ -30,7 +32,8 @@ func TestNATSUsersHaveWhatTheyNeed(t *testing.T) {
 	c := person{t, startGateway(t, g.login("gateway", refused)), &http.Client{Timeout: 2 * patience}}
 	t.Cleanup(c.client.CloseIdleConnections)
 	eventually(t, "what was left behind is read", func() bool { // the scaler removes it
-		return g.used("dispatcher", "$JS.FC.KV_sluice-functions.>") && g.used("gateway", "$JS.FC.KV_sluice-inside.>")
+		return g.used("dispatcher", "$JS.FC.KV_sluice-functions.>") && g.used("gateway", "$JS.FC.KV_sluice-inside.>") &&
+			g.used("gateway", "$JS.FC.KV_sluice-definitions.>") && g.used("gateway", "$JS.FC.KV_sluice-runs.>")
 	})
 	s := startScaler(t, g.login("scaler", refused), cluster)
 	<-s.Synced()
@@ -50,6 +53,7 @@ func TestNATSUsersHaveWhatTheyNeed(t *testing.T) {
 	c.waitedFor()
 	c.onlyOnce(functions)
 	c.large(functions)
+	c.jobs(startJobrunner(t, g.login("jobrunner", refused)), client)
 	cluster.remove("gone")
 
 	// A server that restarts makes every watch and consumer start anew, a dispatcher that restarts has calls delivered again.

@@ -25,6 +25,7 @@ type processCommand struct {
 type process struct {
 	cmd      *exec.Cmd
 	registry *registry
+	started  string         // its start time, empty if it could not be read
 	readers  [2]*os.File    // of stdout and stderr
 	copies   sync.WaitGroup // the goroutines that read them
 	exited   chan struct{}  // closed at once when the process has ended
@@ -72,8 +73,8 @@ func (p *process) reap() {
 	p.disconnect()
 }
 
-// end asks the whole group to end, kills it after the grace period, and returns when it is gone.
-func (p *process) end(grace time.Duration) {
+// end asks the whole group to end, kills it after the grace period, or when now is closed, and returns when it is gone.
+func (p *process) end(grace time.Duration, now <-chan struct{}) {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	p.signal(syscall.SIGTERM)
@@ -81,6 +82,7 @@ func (p *process) end(grace time.Duration) {
 	case <-p.finished:
 		return
 	case <-timer.C:
+	case <-now:
 	}
 	p.signal(syscall.SIGKILL)
 	<-p.finished

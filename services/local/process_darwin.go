@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,3 +28,30 @@ func startTime(pid int) (string, error) {
 
 // bootID is empty, because startTime is a time of the clock.
 func bootID() string { return "" }
+
+// groupLives says whether a process of the group runs; one that only waits to be reaped does not.
+func groupLives(group int) bool {
+	const zombie = 5 // SZOMB of sys/proc.h
+	if !groupExists(group) {
+		return false
+	}
+	members, err := unix.SysctlKinfoProcSlice("kern.proc.pgrp", group)
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(members, func(p unix.KinfoProc) bool { return p.Proc.P_stat != zombie })
+}
+
+// environments tells the arguments and the environment of each process that may be read, as they were when its program began.
+func environments(each func(pid int, environment []byte)) {
+	mine, err := unix.SysctlKinfoProcSlice("kern.proc.uid", os.Getuid())
+	if err != nil {
+		return
+	}
+	for _, p := range mine {
+		pid := int(p.Proc.P_pid)
+		if environment, err := unix.SysctlRaw("kern.procargs2", pid); err == nil && len(environment) <= maxEnvironment {
+			each(pid, environment)
+		}
+	}
+}

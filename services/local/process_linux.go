@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -45,4 +46,50 @@ func bootID() string {
 		return ""
 	}
 	return strings.TrimSpace(string(id))
+}
+
+// groupLives says whether a process of the group runs; one that only waits to be reaped does not.
+func groupLives(group int) bool {
+	if !groupExists(group) {
+		return false
+	}
+	for _, pid := range everyPID() {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from field 3 on: state, parent, group
+		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(group) && !bytes.ContainsAny(fields[0], "ZX") {
+			return true
+		}
+	}
+	return false
+}
+
+// environments tells the environment of each process that may be read, as it was when its program began.
+func environments(each func(pid int, environment []byte)) {
+	for _, pid := range everyPID() {
+		file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil {
+			continue // it has ended, or is somebody else's
+		}
+		environment, err := io.ReadAll(io.LimitReader(file, maxEnvironment))
+		_ = file.Close() // it was only read
+		if err == nil {
+			each(pid, environment)
+		}
+	}
+}
+
+func everyPID() (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -61,12 +61,12 @@ func watchdogCommand(config ClusterConfig) ([]string, error) {
 	return []string{self, "watchdog"}, nil
 }
 
-// add lists a process that has just been started and has not been waited for yet.
-func (r *registry) add(pid int) {
+// add lists a process that has just been started and has not been waited for yet. It returns its start time.
+func (r *registry) add(pid int) (start string) {
 	start, err := startTime(pid)
 	if err != nil {
 		r.logger.Warn().Err(err).Msg("A child is not watched")
-		return
+		return ""
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,6 +75,7 @@ func (r *registry) add(pid int) {
 		r.complain(r.watchdog.started(pid, start))
 	}
 	r.complain(r.file.write(r.groups))
+	return start
 }
 
 func (r *registry) remove(pid int) {

@@ -10,12 +10,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-var errNoCommand = errors.New("there is no command")
+var (
+	errNoCommand = errors.New("there is no command")
+	errStopped   = errors.New("sluice local ends")
+)
 
 // processes starts children and sees to it that none of them outlives this process.
 type processes struct {
 	registry *registry
 	starts   chan func()
+	stopped  chan struct{} // closed by close
 	starter  sync.WaitGroup
 	noDeath  bool // tests of the watchdog alone start children without a death signal
 }
@@ -26,14 +30,14 @@ func openProcesses(config ClusterConfig, logger zerolog.Logger) (*processes, err
 	if err != nil {
 		return nil, err
 	}
-	p := &processes{registry: registry, starts: make(chan func()), noDeath: config.noDeathSignal}
+	p := &processes{registry: registry, starts: make(chan func()), stopped: make(chan struct{}), noDeath: config.noDeathSignal}
 	p.starter.Go(p.keepThread)
 	return p, nil
 }
 
-// close is called when every child is gone.
+// close is called when every child is gone, or nobody waits for it any more.
 func (p *processes) close() {
-	close(p.starts)
+	close(p.stopped)
 	p.starter.Wait()
 	p.registry.close()
 }
@@ -43,8 +47,13 @@ func (p *processes) close() {
 func (p *processes) keepThread() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for start := range p.starts {
-		start()
+	for {
+		select {
+		case start := <-p.starts:
+			start()
+		case <-p.stopped:
+			return
+		}
 	}
 }
 
@@ -66,13 +75,17 @@ func (p *processes) start(command processCommand) (*process, error) {
 		child.disconnect()
 		return nil, fmt.Errorf("start process: %w", err)
 	}
-	p.registry.add(child.pid())
+	child.started = p.registry.add(child.pid())
 	go child.reap() // ends with the process; finished says when
 	return child, nil
 }
 
 func (p *processes) onThread(start func() error) error {
 	result := make(chan error, 1)
-	p.starts <- func() { result <- start() }
-	return <-result
+	select {
+	case p.starts <- func() { result <- start() }:
+		return <-result
+	case <-p.stopped:
+		return errStopped
+	}
 }

@@ -3,6 +3,8 @@
 package local
 
 import (
+	"bytes"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -34,4 +36,24 @@ func endGroups(groups []int, grace time.Duration) {
 	for _, group := range groups {
 		signalGroup(group, syscall.SIGKILL)
 	}
+}
+
+// maxEnvironment bounds what is read of a process's environment, in bytes: the most that Linux starts a program with.
+const maxEnvironment = 6 << 20
+
+// holders finds the processes that have one of the values for a variable in their environment, which their own children inherit.
+func holders(variable string, values map[string]bool) map[string][]int {
+	found := map[string][]int{}
+	environments(func(pid int, environment []byte) {
+		if pid == os.Getpid() {
+			return
+		}
+		for entry := range bytes.SplitSeq(environment, []byte{0}) {
+			value, is := bytes.CutPrefix(entry, []byte(variable+"="))
+			if is && values[string(value)] {
+				found[string(value)] = append(found[string(value)], pid)
+			}
+		}
+	})
+	return found
 }

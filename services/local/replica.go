@@ -102,7 +102,7 @@ func (c *Cluster) attempt(ctx, life context.Context, r *replica) {
 		c.drain(ctx, r, child)
 	case exited:
 	}
-	child.end(c.graceOf(r))
+	child.end(c.graceOf(r), nil)
 	switch end {
 	case exited:
 		c.fail(life, r, workload.exitProblem(child, log))

@@ -123,6 +123,20 @@ func (c *caller) at(revision uint64) {
 	c.report.Revision = revision
 }
 
+// is sets what it says to be.
+func (c *caller) is(kind string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Kind = kind
+}
+
+// needs makes it a jobrunner one of whose jobs depends on the function.
+func (c *caller) needs(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Functions = map[string]bus.FunctionActivity{name: {InFlight: 1}}
+}
+
 // busy sets how many calls it has in flight at the replica with the number, 0 for none.
 func (c *caller) busy(name string, number, calls int) {
 	c.mu.Lock()

@@ -65,6 +65,23 @@ func TestScaleDownWaitsForEverySender(t *testing.T) {
 	f.isAsked(1, "a-2", "a-3")
 }
 
+// A jobrunner keeps functions awake and calls no replica: what it has applied of the bucket says nothing.
+func TestJobrunnerKeepsAwakeAndIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	f, c := draining(t, nil)
+	jobs := f.caller("j", 0)
+	jobs.is(bus.KindJobrunner)
+	jobs.heard()
+	f.stays("a gateway has an older revision")
+	c.at(newest)
+	f.isAsked(1, "a-2", "a-3")
+
+	f.cluster.change("a", func(w *function.Workload) { w.Function.ReplicasMin = 0 })
+	eventually(t, "it sleeps", func() bool { return len(f.reader.replicas("a")) == 0 })
+	jobs.needs("a")
+	eventually(t, "a job wakes it", func() bool { return len(f.reader.replicas("a")) > 0 })
+}
+
 func TestLeavingSenderIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	f, c := draining(t, nil)

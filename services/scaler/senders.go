@@ -10,6 +10,8 @@ import (
 // sender is one gateway or dispatcher, as its reports describe it.
 type sender struct {
 	heard time.Time
+	// calls says that it may call replicas; a jobrunner only keeps functions awake.
+	calls bool
 	// revision and functions are of the last complete report, brought up to date by partial ones.
 	revision  uint64
 	functions map[string]bus.FunctionActivity
@@ -51,7 +53,7 @@ func (s *Scaler) touchEnded(before, after map[string]bus.FunctionActivity, now t
 
 // take brings the sender up to date. Its revision is that of its last complete report, so that what is not named counts.
 func (f *sender) take(report bus.Activity, now time.Time) {
-	f.heard = now
+	f.heard, f.calls = now, report.Kind != bus.KindJobrunner
 	maps.Copy(f.parts, report.Functions)
 	if report.Partial {
 		maps.Copy(f.functions, report.Functions)
@@ -86,9 +88,12 @@ func (s *Scaler) inFlightAt(name, address string) int {
 	return sum
 }
 
-// released reports whether every living sender knows that the replica takes no more calls, and has none in flight there.
+// released reports whether every living sender that calls replicas knows that the replica takes no more calls, and has none in flight there.
 func (s *Scaler) released(name string, d drain) bool {
 	for _, from := range s.senders {
+		if !from.calls {
+			continue
+		}
 		if from.revision < d.revision || from.functions[name].Endpoints[d.address] > 0 {
 			return false
 		}

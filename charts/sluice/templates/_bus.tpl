@@ -1,4 +1,4 @@
-{{/* How gateway, dispatcher and scaler reach NATS, each as a user of its own: dict "root" . "component" "gateway". */}}
+{{/* How our services reach NATS, each as a user of its own: dict "root" . "component" "gateway". */}}
 
 {{- define "sluice.bus.args" -}}
 {{- $v := .root.Values -}}
@@ -15,6 +15,7 @@
 {{- end }}
 - --prefix={{ $v.prefix }}
 - --queue-limit={{ int64 $v.queue.limitPerFunction }}
+- --job-queue-limit={{ int64 $v.queue.limitPerJob }}
 - --storage-limit={{ include "sluice.bus.storageLimit" .root }}
 - --publish-patience={{ $v.queue.publishPatience }}
 - --idempotency-ttl={{ $v.queue.idempotencyTTL }}

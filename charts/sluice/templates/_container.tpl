@@ -1,4 +1,4 @@
-{{/* What the containers of gateway, dispatcher and scaler have in common: dict "root" . "component" "gateway" "values" .Values.gateway
+{{/* What the containers of our services have in common: dict "root" . "component" "gateway" "values" .Values.gateway
 "port" the named port that is probed. */}}
 
 {{- define "sluice.commonArgs" -}}

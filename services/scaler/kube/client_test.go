@@ -1,10 +1,7 @@
 package kube
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"os"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +12,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/klog/v2"
 )
 
 // kubeconfigOf writes one for a server that does not exist.
@@ -47,27 +43,8 @@ func defaults(t *testing.T) (config Config) {
 }
 
 func TestDefaults(t *testing.T) {
-	config := defaults(t)
-	config.Kubeconfig = kubeconfigOf(t, "mine")
-	client, err := Connect(config, zerolog.Nop()) // no server is asked
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if client.Namespace() != "mine" || client.Identity() != host || client.config.LeaseName != "sluice-scaler" {
-		t.Errorf("namespace %s, identity %s, lease %s", client.Namespace(), client.Identity(), client.config.LeaseName)
-	}
-	config.Namespace, config.Identity = "theirs", "me"
-	client, err = Connect(config, zerolog.Nop())
-	if err != nil || client.Namespace() != "theirs" || client.Identity() != "me" {
-		t.Errorf("what is set does not hold: %+v, %v", client, err)
-	}
-	config.Kubeconfig, config.Namespace = kubeconfigOf(t, ""), ""
-	if client, err = Connect(config, zerolog.Nop()); err != nil || client.Namespace() != "default" {
-		t.Errorf("without a namespace: %+v, %v", client, err)
+	if config := defaults(t); config.LeaseName != "sluice-scaler" || config.LeaseDuration != 6*time.Second || config.InsideSelector != "" {
+		t.Errorf("the defaults are %+v", config)
 	}
 }
 
@@ -87,82 +64,14 @@ func TestNobodyIsOursWithoutSelector(t *testing.T) {
 	}
 }
 
-func TestWrongConfigurationsAreNamed(t *testing.T) {
-	for want, edit := range map[string]func(*Config){
-		"--kubeconfig":                      func(c *Config) { c.Kubeconfig = "" },
-		"read --kubeconfig /no/such/file: ": func(c *Config) { c.Kubeconfig = "/no/such/file" },
-		`--inside-selector "a in b": it must be a label selector`:  func(c *Config) { c.InsideSelector = "a in b" },
-		`--inside-selector "=": it must be a label selector`:       func(c *Config) { c.InsideSelector = "=" },
-		`--lease-name "": it must be the name of a Lease`:          func(c *Config) { c.LeaseName = "" },
-		"--lease-retry-period 1ms: it must be at least 100ms":      func(c *Config) { c.RetryPeriod = time.Millisecond },
-		"--lease-renew-deadline 1s: it must be at least twice":     func(c *Config) { c.RenewDeadline = time.Second },
-		"--lease-duration 4s: it must be at least a second longer": func(c *Config) { c.LeaseDuration = 4 * time.Second },
-		"--lease-duration 2h0m0s: it must be at most an hour":      func(c *Config) { c.LeaseDuration = 2 * time.Hour },
-	} {
+func TestWrongSelectorIsNamed(t *testing.T) {
+	for _, selector := range []string{"a in b", "="} {
 		config := defaults(t)
-		config.Kubeconfig = kubeconfigOf(t, "mine")
-		edit(&config)
+		config.Kubeconfig, config.InsideSelector = kubeconfigOf(t, "mine"), selector
+		want := fmt.Sprintf("--inside-selector %q: it must be a label selector", selector)
 		if _, err := Connect(config, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
-	}
-	garbage := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(garbage, []byte("clusters: 7"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	config := defaults(t)
-	config.Kubeconfig = garbage
-	if _, err := Connect(config, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), garbage) {
-		t.Errorf("a file that is no kubeconfig: %v", err)
-	}
-}
-
-// client-go's lines go to our log, whatever they hold, and to nowhere else.
-func TestClientGoLogsToUs(t *testing.T) {
-	lines := &bytes.Buffer{}
-	client := &Client{logger: zerolog.New(lines)}
-	logger := klog.FromContext(client.withLog(context.Background())).WithName("x").WithValues("kind", "Pod", "odd")
-	logger.Info("watching", "n", 1, "odd")
-	logger.V(1).Info("too much")
-	logger.Error(errors.New("refused"), "failed", "err", errors.New("again"))
-	warnings{client.logger}.HandleWarningHeaderWithContext(context.Background(), 299, "a", "old\nAPI")
-	want := `{"level":"debug","kind":"Pod","n":"1","message":"Kubernetes client: watching"}
-{"level":"debug","kind":"Pod","error":"refused","err":"again","message":"Kubernetes client: failed"}
-{"level":"debug","warning":"old API","message":"the Kubernetes API warns"}
-`
-	if lines.String() != want {
-		t.Errorf("the log has\n%s", lines)
-	}
-	lines.Reset()
-	quiet := &Client{logger: zerolog.New(lines).Level(zerolog.InfoLevel)}
-	klog.FromContext(quiet.withLog(context.Background())).Info("watching", "n", 1)
-	if lines.Len() > 0 {
-		t.Errorf("the log has\n%s", lines)
-	}
-}
-
-func TestOutageIsToldOnce(t *testing.T) {
-	lines := &logs{}
-	o := newOutage(zerolog.New(lines))
-	refused := errors.New("connection refused")
-	o.note("Pods", nil)
-	for range 3 {
-		o.note("Pods", refused)
-		o.note("the lease", refused)
-	}
-	o.note("the lease", nil)
-	if told := lines.with(`"level":"warn"`, "refused", `"for":"Pods"`); len(told) != 1 || len(lines.with("serves us again")) != 0 {
-		t.Errorf("the log has %q", lines.with())
-	}
-	o.note("Pods", nil)
-	if told := lines.with(`"level":"info"`, "serves us again"); len(told) != 1 || len(lines.with()) != 2 {
-		t.Errorf("the log has %q", lines.with())
-	}
-	o.note("Pods", refused)
-	o.forget("Pods", "Deployments")
-	o.note("Pods", refused)
-	if len(lines.with()) != 4 {
-		t.Errorf("who has stopped trying is remembered: %q", lines.with())
 	}
 }
 
@@ -179,8 +88,5 @@ func TestOwnLimitIsFarAway(t *testing.T) {
 		if !limiter.TryAccept() {
 			t.Fatalf("request %d of 6000 has to wait", i+1)
 		}
-	}
-	if client.leases.RESTClient().(*rest.RESTClient).GetRateLimiter() != nil {
-		t.Error("a renewal of the lease may have to wait")
 	}
 }

@@ -32,7 +32,7 @@ var _ scaler.Cluster = (*Cluster)(nil)
 // NewCluster returns the Cluster of the Client's namespace, which does nothing before Watch, and registers what the Client
 // exports: whether this process leads. It is called once.
 func (c *Client) NewCluster(registry prometheus.Registerer) *Cluster {
-	registry.MustRegister(c.leader)
+	registry.MustRegister(c.Leader())
 	return newCluster(c)
 }
 
@@ -43,16 +43,14 @@ func newCluster(c *Client) *Cluster {
 // Watch implements scaler.Cluster. It begins with a list of everything, as of now, which it waits for as long as the API server is away.
 // While that is away later, nothing is reported, least of all as gone.
 func (c *Cluster) Watch(ctx context.Context, observer scaler.Observer) error {
-	ctx, cancel := context.WithCancel(c.client.withLog(ctx))
+	ctx, cancel := context.WithCancel(c.client.WithLog(ctx))
 	v := newView(c.client.logger, c.client.own)
 	v.earlier = observer.Last
 	var helpers sync.WaitGroup
-	for _, s := range c.client.sources() {
-		reflector := c.client.reflector(s, v)
-		helpers.Go(func() { reflector.RunWithContext(ctx) })
-		defer c.client.outage.forget(s.what)
+	for kind, source := range c.client.sources() {
+		helpers.Go(func() { c.client.Follow(ctx, source, keeper{view: v, kind: kind}) })
 	}
-	helpers.Go(func() { c.client.recordEvents(ctx, v.complaints.queue) })
+	helpers.Go(func() { c.client.Complain(ctx, v.complaints.queue) })
 	defer helpers.Wait()
 	defer cancel()
 	c.open()

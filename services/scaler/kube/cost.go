@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluicefaas/sluice/pkg/kube"
 )
 
 // cheapest is the lowest deletion cost that there is. Of pods that are equally ready, a ReplicaSet's controller ends those with
@@ -43,10 +45,10 @@ func (c *Cluster) markOne(ctx context.Context, name string, cheap bool) error {
 	if err != nil {
 		return fmt.Errorf("write the deletion cost of pod %s: %w", name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, kube.RequestTimeout)
 	defer cancel()
-	pods := c.client.core.Pods(c.client.config.Namespace)
-	_, err = pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: userAgent})
+	pods := c.client.core.Pods(c.client.Namespace())
+	_, err = pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: c.client.Agent()})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("set the deletion cost of pod %s: %w", name, err)
 	}

@@ -18,31 +18,20 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-var natsUsers = []string{"gateway", "dispatcher", "scaler", "client", "route"}
+var natsUsers = []string{"gateway", "dispatcher", "scaler", "jobrunner", "client", "route"}
 
-// allowSecret lets the account make Secrets and read the one of that name, as the chart's hook may.
+// allowSecret lets the account make Secrets, and read and update the one of that name, as the chart's hook may.
 func (n *namespace) allowSecret(name string) {
-	n.t.Helper()
+	n.T.Helper()
 	rules := []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{name}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{name}, Verbs: []string{"get", "update"}},
 	}
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "credentials"}, Rules: rules}
-	if _, err := n.admin.RbacV1().Roles(n.name).Create(n.t.Context(), role, metav1.CreateOptions{}); err != nil {
-		n.t.Fatal(err)
-	}
-	user := "scaler-" + n.name
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "credentials"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "credentials"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
-	}
-	if _, err := n.admin.RbacV1().RoleBindings(n.name).Create(n.t.Context(), binding, metav1.CreateOptions{}); err != nil {
-		n.t.Fatal(err)
-	}
-	n.eventually("the account may make Secrets", func() bool {
-		review, err := n.admin.AuthorizationV1().SubjectAccessReviews().Create(n.t.Context(), &authorizationv1.SubjectAccessReview{
-			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: n.name, Verb: "create", Resource: "secrets",
+	n.Allow("credentials", rules)
+	n.Eventually("the account may make Secrets", func() bool {
+		review, err := n.Admin.AuthorizationV1().SubjectAccessReviews().Create(n.T.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: n.User, ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: n.Name, Verb: "create", Resource: "secrets",
 			}},
 		}, metav1.CreateOptions{})
 		return err == nil && review.Status.Allowed
@@ -50,10 +39,10 @@ func (n *namespace) allowSecret(name string) {
 }
 
 func (n *namespace) secret(name string) *corev1.Secret {
-	n.t.Helper()
-	secret, err := n.admin.CoreV1().Secrets(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	secret, err := n.Admin.CoreV1().Secrets(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return secret
 }
@@ -77,7 +66,7 @@ func TestCredentialsAreMadeOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if made := n.logs.with("made the Secret"); len(made) != 1 {
+	if made := n.Logs.With("made the Secret"); len(made) != 1 {
 		t.Errorf("it was made %d times", len(made))
 	}
 	secret := n.secret("passwords")
@@ -99,23 +88,65 @@ func TestCredentialsAreMadeOnce(t *testing.T) {
 	if again := n.secret("passwords"); again.ResourceVersion != secret.ResourceVersion {
 		t.Errorf("it was changed: %v", again)
 	}
-	if lines := n.logs.with(string(secret.Data["gateway"])); len(lines) > 0 {
+	if lines := n.Logs.With(string(secret.Data["gateway"])); len(lines) > 0 {
 		t.Errorf("a password is in the log: %s", lines)
 	}
 }
 
-// A Secret that somebody else has made is never changed; what it lacks is named.
-func TestCredentialsThatLackUsers(t *testing.T) {
+// A Secret of an earlier version, or of somebody else, gets what it lacks, once, however many add to it at a time. What is in it stays.
+func TestCredentialsAreAdded(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	n.allowSecret("old")
+	old := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "old", Labels: map[string]string{"whose": "mine"}},
+		StringData: map[string]string{"gateway": "a", "scaler": "b", "dispatcher": "c", "client": "d", "another": "e"},
+	}
+	before, err := n.Admin.CoreV1().Secrets(n.Name).Create(t.Context(), old, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := CredentialsConfig{Secret: "old", Users: natsUsers, Labels: map[string]string{"app": "sluice"}}
+	var all sync.WaitGroup
+	for range 6 {
+		client := n.connect(n.config("credentials"))
+		all.Go(func() {
+			if err := client.EnsureCredentials(t.Context(), config); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	after := n.secret("old")
+	for key, value := range before.Data {
+		if string(after.Data[key]) != string(value) {
+			t.Errorf("%s was %q and is %q", key, value, after.Data[key])
+		}
+	}
+	if len(after.Data) != len(before.Data)+2 || len(after.Data["jobrunner"]) != passwordLength || len(after.Data["route"]) != passwordLength || after.Labels["whose"] != "mine" {
+		t.Errorf("labels %v, %d keys, the new ones are %q and %q", after.Labels, len(after.Data), after.Data["jobrunner"], after.Data["route"])
+	}
+	if added := n.Logs.With("added passwords to the Secret"); len(added) != 1 {
+		t.Errorf("it was added to %d times", len(added))
+	}
+}
+
+// A password that somebody has emptied is not made up for: the error names it.
+func TestCredentialsThatAreEmpty(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
 	n.allowSecret("mine")
-	mine := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, StringData: map[string]string{"gateway": "a", "scaler": "b", "client": ""}}
-	before, err := n.admin.CoreV1().Secrets(n.name).Create(t.Context(), mine, metav1.CreateOptions{})
+	mine := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Data: map[string][]byte{}}
+	for _, user := range natsUsers {
+		mine.Data[user] = []byte("x")
+	}
+	mine.Data["client"], mine.Data["scaler"] = nil, nil
+	before, err := n.Admin.CoreV1().Secrets(n.Name).Create(t.Context(), mine, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = n.connect(n.config("credentials")).EnsureCredentials(t.Context(), CredentialsConfig{Secret: "mine", Users: natsUsers})
-	for _, want := range []string{"mine", n.name, "dispatcher, client, route"} {
+	for _, want := range []string{"mine", n.Name, "an empty password for scaler, client"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}
@@ -130,7 +161,7 @@ func TestCredentialsThatMayNotBeMade(t *testing.T) {
 	n := newNamespace(t)
 	begun := time.Now()
 	err := n.connect(n.config("credentials")).EnsureCredentials(t.Context(), CredentialsConfig{Secret: "s", Users: natsUsers})
-	if err == nil || !strings.Contains(err.Error(), "forbidden") || time.Since(begun) > credentialsPatience/2 {
+	if err == nil || !strings.Contains(err.Error(), "forbidden") || time.Since(begun) > credentialsPatience/3 {
 		t.Errorf("after %s: %v", time.Since(begun), err)
 	}
 	err = n.connect(n.config("credentials")).EnsureCredentials(t.Context(), CredentialsConfig{Secret: "s", Users: []string{"a", ""}})
@@ -144,7 +175,7 @@ func TestCredentialsWaitForTheAPIServer(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
 	n.allowSecret("late")
-	file, err := clientcmd.LoadFromFile(n.kubeconfig)
+	file, err := clientcmd.LoadFromFile(n.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +190,11 @@ func TestCredentialsWaitForTheAPIServer(t *testing.T) {
 	}
 	config := n.config("credentials")
 	config.Kubeconfig = kubeconfig
-	client, err := Connect(config, zerolog.New(n.logs))
+	client, err := Connect(config, zerolog.New(n.Logs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.dropConnections()
+	defer client.DropConnections()
 	short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	credentials := CredentialsConfig{Secret: "late", Users: natsUsers}

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,9 +8,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 )
 
 // said are the sentences that wait to be written as Events.
@@ -19,7 +18,7 @@ func (v viewed) said() (sentences []string) {
 	for {
 		select {
 		case c := <-v.complaints.queue:
-			sentences = append(sentences, fmt.Sprintf("%s %s: %s", c.kind, c.name, c.sentence))
+			sentences = append(sentences, fmt.Sprintf("%s %s: %s", c.Kind, c.Name, c.Sentence))
 		default:
 			return sentences
 		}
@@ -62,10 +61,10 @@ func TestComplaintsAreSaidOnce(t *testing.T) {
 // What does not fit is in the log alone, and holds nothing up.
 func TestComplaintsAreBounded(t *testing.T) {
 	v := newViewed()
-	for i := range maxComplaints + 10 {
+	for i := range kube.MaxComplaints + 10 {
 		v.put(deployment(fmt.Sprint("f-", i), fmt.Sprint("d-", i), 1, isFunction("sluice/ReplicasMin", "many")))
 	}
-	if said := v.said(); len(said) != maxComplaints || !strings.Contains(v.logs.String(), "too many annotations are wrong") {
+	if said := v.said(); len(said) != kube.MaxComplaints || !strings.Contains(v.logs.String(), "too many annotations are wrong") {
 		t.Errorf("%d are queued", len(said))
 	}
 }
@@ -111,14 +110,14 @@ func TestInvalidValueKeepsTheLastValidOne(t *testing.T) {
 
 // events are ours in the namespace: the object, reason and note of each.
 func (n *namespace) events() (all []string) {
-	n.t.Helper()
-	list, err := n.admin.CoreV1().Events(n.name).List(n.t.Context(), metav1.ListOptions{FieldSelector: "reason=InvalidAnnotation"})
+	n.T.Helper()
+	list, err := n.Admin.CoreV1().Events(n.Name).List(n.T.Context(), metav1.ListOptions{FieldSelector: "reason=InvalidAnnotation"})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	for _, e := range list.Items {
 		if e.Type != corev1.EventTypeWarning || e.Source.Component != "sluice-scaler" || e.LastTimestamp.IsZero() || e.InvolvedObject.UID == "" {
-			n.t.Errorf("the event is %+v", e)
+			n.T.Errorf("the event is %+v", e)
 		}
 		all = append(all, fmt.Sprintf("%s %s %s: %s", e.InvolvedObject.APIVersion, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Message))
 	}
@@ -131,12 +130,12 @@ func TestInvalidAnnotationIsAnEvent(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
 	n.deploy("f", 1, nil)
-	n.connect(n.config("idle")).dropConnections() // one that does not lead
+	n.connect(n.config("idle")).DropConnections() // one that does not lead
 	_, recorder, stop := n.watch()
 	recorder.WaitSynced(t, patience)
 	n.annotate("f", map[string]any{"sluice/ReplicasMin": "many"})
 	recorder.Wait(t, "f", patience, func(w function.Workload) bool { return len(w.Problems) == 1 })
-	n.eventually("there is an Event", func() bool { return len(n.events()) == 1 })
+	n.Eventually("there is an Event", func() bool { return len(n.events()) == 1 })
 	want := `apps/v1 Deployment f: annotation sluice/ReplicasMin: "many" is not a whole number`
 	if got := n.events()[0]; !strings.HasPrefix(got, want) {
 		t.Errorf("it is %q", got)
@@ -145,29 +144,15 @@ func TestInvalidAnnotationIsAnEvent(t *testing.T) {
 	_, recorder, _ = n.watch()
 	recorder.Wait(t, "f", patience, func(w function.Workload) bool { return len(w.Problems) == 1 })
 	n.annotate("f", map[string]any{"sluice/ReplicasMin": "0", "sluice/NumberParallelRequest": "none"})
-	n.eventually("there is an Event for the other value", func() bool {
+	n.Eventually("there is an Event for the other value", func() bool {
 		events := n.events()
 		if len(events) > 2 {
 			t.Fatalf("there are %q", events)
 		}
 		return len(events) == 2
 	})
-	if lines := n.logs.with("an Event could not be written"); len(lines) > 0 {
+	if lines := n.Logs.With("an Event could not be written"); len(lines) > 0 {
 		t.Error(lines)
-	}
-}
-
-// The names of Events are valid whatever the workload's is, and no two sentences share one.
-func TestNamesOfEvents(t *testing.T) {
-	seen := map[string]error{}
-	for _, name := range []string{"f", "with.dots", strings.Repeat("a", 253), strings.Repeat("a", 199) + "-b", strings.Repeat("a", 199) + ".b"} {
-		for _, sentence := range []string{"one", "two"} {
-			made := complaint{kind: "Deployment", name: name, uid: types.UID("uid of " + name), sentence: sentence}.event(Config{Namespace: "n"}).Name
-			if len(made) > 253 || strings.Contains(made, "-.") || strings.Contains(made, "..") || seen[made] != nil {
-				t.Errorf("%q", made)
-			}
-			seen[made] = errors.New("taken")
-		}
 	}
 }
 

@@ -27,83 +27,83 @@ func podTemplate(name string, edit func(*corev1.PodTemplateSpec)) (corev1.PodTem
 
 // deploy makes a Deployment that is a function.
 func (n *namespace) deploy(name string, replicas int32, edit func(*corev1.PodTemplateSpec)) *appsv1.Deployment {
-	n.t.Helper()
+	n.T.Helper()
 	return n.deployWith(isFunction("sluice/ReplicasMin", "0"), name, replicas, edit)
 }
 
 // deployWith makes a Deployment with the annotations.
 func (n *namespace) deployWith(annotations map[string]string, name string, replicas int32, edit func(*corev1.PodTemplateSpec)) *appsv1.Deployment {
-	n.t.Helper()
+	n.T.Helper()
 	pods, selector := podTemplate(name, edit)
-	made, err := n.admin.AppsV1().Deployments(n.name).Create(n.t.Context(), &appsv1.Deployment{
+	made, err := n.Admin.AppsV1().Deployments(n.Name).Create(n.T.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, Labels: map[string]string{"kept": "yes"}},
 		Spec:       appsv1.DeploymentSpec{Replicas: &replicas, Selector: selector, Template: pods},
 	}, metav1.CreateOptions{FieldManager: "somebody"})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return made
 }
 
 // deploySet makes a StatefulSet that is a function.
 func (n *namespace) deploySet(name string, replicas int32, edit func(*corev1.PodTemplateSpec)) *appsv1.StatefulSet {
-	n.t.Helper()
+	n.T.Helper()
 	pods, selector := podTemplate(name, edit)
-	made, err := n.admin.AppsV1().StatefulSets(n.name).Create(n.t.Context(), &appsv1.StatefulSet{
+	made, err := n.Admin.AppsV1().StatefulSets(n.Name).Create(n.T.Context(), &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: isFunction()},
 		Spec:       appsv1.StatefulSetSpec{Replicas: &replicas, Selector: selector, Template: pods, ServiceName: name},
 	}, metav1.CreateOptions{FieldManager: "somebody"})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return made
 }
 
 // somebodySets changes the count of a Deployment as kubectl scale does.
 func (n *namespace) somebodySets(name string, replicas int32) {
-	n.t.Helper()
-	scale, err := n.admin.AppsV1().Deployments(n.name).GetScale(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	scale, err := n.Admin.AppsV1().Deployments(n.Name).GetScale(n.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	update := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: scale.Name, Namespace: scale.Namespace}, Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
-	if _, err := n.admin.AppsV1().Deployments(n.name).UpdateScale(n.t.Context(), name, update, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
-		n.t.Fatal(err)
+	if _, err := n.Admin.AppsV1().Deployments(n.Name).UpdateScale(n.T.Context(), name, update, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
 // replicas is what the Deployment asks for.
 func (n *namespace) replicas(name string) int {
-	n.t.Helper()
-	d, err := n.admin.AppsV1().Deployments(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	d, err := n.Admin.AppsV1().Deployments(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return int(ptr.Deref(d.Spec.Replicas, 1))
 }
 
 // annotate sets annotations of a Deployment; a nil value removes one.
 func (n *namespace) annotate(name string, annotations map[string]any) {
-	n.t.Helper()
+	n.T.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
-	if _, err := n.admin.AppsV1().Deployments(n.name).Patch(n.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		n.t.Fatal(err)
+	if _, err := n.Admin.AppsV1().Deployments(n.Name).Patch(n.T.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
 // status changes the status of a pod, as the kubelet would.
 func (n *namespace) status(name string, edit func(*corev1.Pod)) {
-	n.t.Helper()
-	n.eventually("the status is written", func() bool {
-		pod, err := n.admin.CoreV1().Pods(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	n.Eventually("the status is written", func() bool {
+		pod, err := n.Admin.CoreV1().Pods(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 		if err != nil {
-			n.t.Fatal(err)
+			n.T.Fatal(err)
 		}
 		edit(pod)
-		_, err = n.admin.CoreV1().Pods(n.name).UpdateStatus(n.t.Context(), pod, metav1.UpdateOptions{})
+		_, err = n.Admin.CoreV1().Pods(n.Name).UpdateStatus(n.T.Context(), pod, metav1.UpdateOptions{})
 		return err == nil
 	})
 }

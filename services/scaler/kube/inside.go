@@ -5,11 +5,14 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // componentLabel is how the pods of Sluice say which service they are.
@@ -43,6 +46,16 @@ func serviceOf(p *corev1.Pod, own labels.Selector) string {
 	return p.Name
 }
 
+// jobOf is the definition of which a pod is a run; empty for a pod that the jobrunner's Job does not control.
+func jobOf(p *corev1.Pod) string {
+	by := metav1.GetControllerOfNoCopy(p)
+	if by == nil || by.Kind != "Job" || !strings.HasPrefix(by.APIVersion, "batch/") ||
+		p.Labels[job.LabelManagedBy] != job.ManagedBy || p.Labels[job.LabelRunID] == "" {
+		return ""
+	}
+	return p.Labels[job.LabelDefinition]
+}
+
 // isNode reports whether the address is one of the pod's node.
 func isNode(p *corev1.Pod, address netip.Addr) bool {
 	for _, given := range append([]corev1.HostIP{{IP: p.Status.HostIP}}, p.Status.HostIPs...) {
@@ -55,7 +68,7 @@ func isNode(p *corev1.Pod, address netip.Addr) bool {
 
 // isSeenAs reports whether two versions of a pod are the same to those who ask who is inside.
 func (p *pod) isSeenAs(other *pod) bool {
-	return p.owner == other.owner && p.service == other.service && p.finished == other.finished && slices.Equal(p.addresses, other.addresses)
+	return p.owner == other.owner && p.service == other.service && p.job == other.job && p.finished == other.finished && slices.Equal(p.addresses, other.addresses)
 }
 
 func (v *view) insideIsStale() {
@@ -109,6 +122,9 @@ func (v *view) holders() map[netip.Addr]*pod {
 func (v *view) insider(p *pod) (function.Insider, bool) {
 	if p.service != "" {
 		return function.Insider{Kind: function.InsiderSluice, Name: p.service, Replica: p.name}, true
+	}
+	if p.job != "" {
+		return function.Insider{Kind: function.InsiderJob, Name: p.job, Replica: p.name}, true
 	}
 	w := v.workloadOf(p.owner)
 	if w == nil || !w.isFunction || v.functions[w.name][0] != w || w.function.DefaultTrust == function.Untrusted {

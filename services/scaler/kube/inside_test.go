@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/sluicefaas/sluice/pkg/function"
@@ -38,6 +40,17 @@ func sayInside(inside map[netip.Addr]function.Insider) string {
 func ourPod(name, component, ip string) *corev1.Pod {
 	p := onePod(name, "ReplicaSet", "rs-sluice", ip)
 	p.Labels = map[string]string{"app.kubernetes.io/part-of": "sluice", "app.kubernetes.io/component": component}
+	return p
+}
+
+// jobPod is one of a run; edit may change it.
+func jobPod(edit func(*corev1.Pod)) *corev1.Pod {
+	p := onePod("fibonacci-x-1-abc", "Job", "j-1", "10.0.0.1")
+	p.OwnerReferences[1].APIVersion = "batch/v1"
+	p.Labels = map[string]string{"app.kubernetes.io/managed-by": "sluice", "sluice/run-id": "a", "sluice/definition": "fibonacci", "sluice/attempt": "1"}
+	if edit != nil {
+		edit(p)
+	}
 	return p
 }
 
@@ -74,6 +87,15 @@ func TestWhoIsInside(t *testing.T) {
 		{"of nobody known", onePod("x-0", "StatefulSet", "s-9", "10.0.0.1"), ""},
 		{"without controller", edited(func(p *corev1.Pod) { p.OwnerReferences = nil }), ""},
 		{"of a Job", edited(func(p *corev1.Pod) { p.OwnerReferences[1].APIVersion, p.OwnerReferences[1].Kind = "batch/v1", "Job" }), ""},
+		{"of a run", jobPod(nil), "10.0.0.1=job/fibonacci/fibonacci-x-1-abc"},
+		{"of a run, ended", jobPod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }), ""},
+		{"of a run, in its node's network", jobPod(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), ""},
+		{"of a Job that nobody of us has made", jobPod(func(p *corev1.Pod) { p.Labels["app.kubernetes.io/managed-by"] = "helm" }), ""},
+		{"of a Job of ours without a run", jobPod(func(p *corev1.Pod) { delete(p.Labels, "sluice/run-id") }), ""},
+		{"of a run without a definition", jobPod(func(p *corev1.Pod) { delete(p.Labels, "sluice/definition") }), ""},
+		{"with the labels of a run alone", jobPod(func(p *corev1.Pod) { p.OwnerReferences = nil }), ""},
+		{"of a run's Job, which does not control it", jobPod(func(p *corev1.Pod) { p.OwnerReferences[1].Controller = nil }), ""},
+		{"with the labels of a run, of somebody's Job", jobPod(func(p *corev1.Pod) { p.OwnerReferences[1].APIVersion = "example.com/batch/v1" }), ""},
 		{"with the labels of a function's alone", edited(func(p *corev1.Pod) { p.OwnerReferences, p.Labels = nil, map[string]string{"app": "f"} }), ""},
 		{"ours", ourPod("sluice-gateway-1-a", "gateway", "10.0.0.1"), "10.0.0.1=sluice/gateway/sluice-gateway-1-a"},
 		{"ours in its node's network", func() *corev1.Pod { p := ourPod("g", "gateway", "10.0.0.1"); p.Spec.HostNetwork = true; return p }(), ""},
@@ -152,6 +174,9 @@ func TestChangesOfWhoIsInsideAreSeen(t *testing.T) {
 		}, true, ""},
 		{"that goes", func() { v.drop(statefulSet("f", "s-1", 1, nil)) }, true, f},
 		{"the Deployment goes", func() { v.drop(deployment("f", "d-1", 1, nil)) }, true, ""},
+		{"a pod of a run", func() { v.put(jobPod(nil)) }, true, "10.0.0.1=job/fibonacci/fibonacci-x-1-abc"},
+		{"of another definition", func() { v.put(jobPod(func(p *corev1.Pod) { p.Labels["sluice/definition"] = "other" })) }, true, "10.0.0.1=job/other/fibonacci-x-1-abc"},
+		{"which is gone", func() { v.drop(jobPod(nil)) }, true, ""},
 		{"a workload that is none", func() { v.put(deployment("p", "d-9", 1, nil)) }, false, ""},
 		{"and goes", func() { v.drop(deployment("p", "d-9", 1, nil)) }, false, ""},
 	} {
@@ -198,6 +223,18 @@ func TestInsideIsReported(t *testing.T) {
 	w.WaitInside(t, patience, func(inside map[netip.Addr]function.Insider) bool { return len(inside) == 201 })
 }
 
+// runJob makes a Job of a run as the jobrunner does.
+func (n *namespace) runJob(definition string) {
+	n.T.Helper()
+	pods := template(8080)
+	pods.Labels = map[string]string{"app.kubernetes.io/managed-by": "sluice", "sluice/run-id": "a", "sluice/definition": definition, "sluice/attempt": "1"}
+	pods.Spec.RestartPolicy = corev1.RestartPolicyNever
+	made := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: definition}, Spec: batchv1.JobSpec{Template: pods}}
+	if _, err := n.Admin.BatchV1().Jobs(n.Name).Create(n.T.Context(), made, metav1.CreateOptions{}); err != nil {
+		n.T.Fatal(err)
+	}
+}
+
 // On a real API server: pods of functions and our own, until they are gone.
 func TestInsideOfACluster(t *testing.T) {
 	t.Parallel()
@@ -217,6 +254,7 @@ func TestInsideOfACluster(t *testing.T) {
 	n.deployWith(nil, "ours", 1, label("mine"))
 	n.deployWith(nil, "others", 1, label("theirs"))
 	n.deployWith(nil, "plain", 1, nil)
+	n.runJob("fibonacci")
 	who := func(inside map[netip.Addr]function.Insider) string {
 		var names []string
 		for _, insider := range inside {
@@ -228,15 +266,19 @@ func TestInsideOfACluster(t *testing.T) {
 	is := func(want string) func(map[netip.Addr]function.Insider) bool {
 		return func(inside map[netip.Addr]function.Insider) bool { return who(inside) == want }
 	}
-	inside := w.WaitInside(t, patience, is("function/f sluice/gateway"))
+	inside := w.WaitInside(t, patience, is("function/f job/fibonacci sluice/gateway"))
 	w.Wait(t, "f", patience, func(w function.Workload) bool {
 		return len(w.ReadyEndpoints()) == 1 && inside[netip.MustParseAddrPort(w.Pods[0].Address).Addr()].Replica == w.Pods[0].Name
 	})
 	n.annotate("f", map[string]any{"sluice/DefaultTrust": "Untrusted"})
-	w.WaitInside(t, patience, is("sluice/gateway"))
+	w.WaitInside(t, patience, is("job/fibonacci sluice/gateway"))
 	n.annotate("f", map[string]any{"sluice/DefaultTrust": nil})
-	w.WaitInside(t, patience, is("function/f sluice/gateway"))
+	w.WaitInside(t, patience, is("function/f job/fibonacci sluice/gateway"))
 	n.somebodySets("f", 0)
 	n.somebodySets("ours", 0)
+	w.WaitInside(t, patience, is("job/fibonacci"))
+	if err := n.Admin.BatchV1().Jobs(n.Name).Delete(t.Context(), "fibonacci", metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)}); err != nil {
+		t.Fatal(err)
+	}
 	w.WaitInside(t, patience, is(""))
 }

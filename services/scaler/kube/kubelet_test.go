@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
+
+	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 )
 
 // manual is an annotation of pods that the played kubelet leaves alone: the test writes their status. slowEnd keeps a pod that was
@@ -35,54 +36,27 @@ type kubelet struct {
 // runKubelet plays until the test ends.
 func runKubelet(n *namespace) *kubelet {
 	k := &kubelet{namespace: n, listeners: map[types.UID]net.Listener{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { k.run(ctx) })
-	n.t.Cleanup(func() {
-		cancel()
-		running.Wait()
+	n.T.Cleanup(func() {
 		for uid := range k.listeners {
 			k.close(uid)
 		}
 	})
+	kubetest.FollowPods(n.T, n.Admin.CoreV1().Pods(n.Name), k.see)
 	return k
 }
 
-// run watches pods, and starts anew whenever the API server has gone away.
-func (k *kubelet) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		events, err := k.namespace.admin.CoreV1().Pods(k.namespace.name).Watch(ctx, metav1.ListOptions{
-			SendInitialEvents: ptr.To(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
-		})
-		if err == nil {
-			k.follow(ctx, events)
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-		}
+func (k *kubelet) see(ctx context.Context, change watch.EventType, pod *corev1.Pod) {
+	if change == watch.Deleted {
+		k.close(pod.UID)
+		return
 	}
-}
-
-func (k *kubelet) follow(ctx context.Context, events watch.Interface) {
-	defer events.Stop()
-	for event := range events.ResultChan() {
-		pod, is := event.Object.(*corev1.Pod)
-		if !is || event.Type == watch.Error || event.Type == watch.Bookmark {
-			continue
-		}
-		if event.Type == watch.Deleted {
-			k.close(pod.UID)
-			continue
-		}
-		k.sync(ctx, pod)
-	}
+	k.sync(ctx, pod)
 }
 
 // sync does for a pod what is next.
 func (k *kubelet) sync(ctx context.Context, pod *corev1.Pod) {
 	switch {
-	case pod.Spec.NodeName != testNode:
+	case pod.Spec.NodeName != kubetest.Node:
 	case pod.DeletionTimestamp != nil:
 		if pod.Annotations[slowEnd] == "" {
 			k.finish(ctx, pod)
@@ -96,13 +70,13 @@ func (k *kubelet) sync(ctx context.Context, pod *corev1.Pod) {
 func (k *kubelet) start(ctx context.Context, pod *corev1.Pod) {
 	ip, err := k.listen(pod)
 	if err != nil {
-		k.namespace.t.Errorf("listen for pod %s: %v", pod.Name, err)
+		k.namespace.T.Errorf("listen for pod %s: %v", pod.Name, err)
 		return
 	}
 	pod = pod.DeepCopy()
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
 	setReady(pod, corev1.ConditionTrue)
-	_, err = k.namespace.admin.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+	_, err = k.namespace.Admin.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	if err != nil {
 		k.close(pod.UID) // an event with the newer version is on its way
 	}
@@ -146,10 +120,10 @@ func (k *kubelet) close(uid types.UID) {
 // finish ends a pod that is being deleted.
 func (k *kubelet) finish(ctx context.Context, pod *corev1.Pod) {
 	k.close(pod.UID)
-	err := k.namespace.admin.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+	err := k.namespace.Admin.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0), Preconditions: &metav1.Preconditions{UID: &pod.UID},
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && ctx.Err() == nil {
-		k.namespace.t.Logf("finish the deletion of pod %s: %v", pod.Name, err)
+		k.namespace.T.Logf("finish the deletion of pod %s: %v", pod.Name, err)
 	}
 }

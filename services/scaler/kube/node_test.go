@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 	"github.com/sluicefaas/sluice/services/scaler/scalertest"
 )
 
@@ -27,7 +28,7 @@ func TestClusterConformsOnANode(t *testing.T) {
 		}
 	}
 	scalertest.RunCluster(t, func(t *testing.T) scalertest.Fixture {
-		n := newNamespaceOf(t, &controlPlane{access: access})
+		n := newNamespaceOf(t, kubetest.At(access))
 		n.deploy("first", 1, serves)
 		n.deploySet("second", 1, serves)
 		return scalertest.Fixture{Cluster: n.cluster(), Names: []string{"first", "second"}, Timeout: patience}

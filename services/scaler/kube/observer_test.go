@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 	"github.com/sluicefaas/sluice/services/scaler/scalertest"
 )
 
@@ -118,7 +119,7 @@ func reporting(t *testing.T) (viewed, *witness) {
 func reportingOn(t *testing.T) (viewed, *witness, *Cluster) {
 	t.Helper()
 	v, w := newViewed(), newWitness()
-	c := newCluster(&Client{logger: zerolog.Nop()})
+	c := newCluster(&Client{Client: &kube.Client{}, logger: zerolog.Nop()})
 	c.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -190,9 +191,9 @@ func TestReplacedWorkloadIsForgottenFirst(t *testing.T) {
 	v.list(allKinds...)
 	w.WaitSynced(t, patience)
 	v.mu.Lock() // both happen before the next look
-	k := &keeper{view: v.view, kind: ofDeployments}
-	k.drop("d-1")
-	k.put(deployment("f", "d-9", 2, isFunction()))
+	k := keeper{view: v.view, kind: ofDeployments}
+	k.Drop("d-1")
+	k.Put(deployment("f", "d-9", 2, isFunction()))
 	v.mu.Unlock()
 	w.Wait(t, "f", patience, func(w function.Workload) bool { return w.Replicas == 2 })
 	if !slices.Equal(w.all(), []string{"inside", "observe f", "synced", "forget f", "observe f"}) {

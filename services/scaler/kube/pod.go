@@ -18,13 +18,15 @@ type pod struct {
 	uid     types.UID
 	name    string
 	created time.Time
-	owner   owner // its ReplicaSet or StatefulSet; empty for a pod of Sluice that has none
+	owner   owner // its ReplicaSet or StatefulSet; empty for a pod of a job, or of Sluice, that has none
 	ip      string
 	// addresses are those whose callers are this pod and nobody else.
 	addresses []netip.Addr
 	// service is set for a pod of Sluice itself: which one it is.
 	service string
-	ports   []function.Port
+	// job is set for a pod of a run: the name of its definition.
+	job   string
+	ports []function.Port
 	// ready is its condition of that name; never of one that is being deleted.
 	ready, terminating bool
 	// finished is the phase Succeeded or Failed: its controller has replaced it already.
@@ -37,16 +39,16 @@ type pod struct {
 	cheap bool
 }
 
-// readPod keeps what matters of a pod that a ReplicaSet or StatefulSet controls, or that own selects; others are nobody's replicas.
+// readPod keeps what matters of a pod that a ReplicaSet or StatefulSet controls, that is of a run, or that own selects; others are nobody's replicas.
 func readPod(p *corev1.Pod, own labels.Selector) (*pod, bool) {
 	by, controlled := controllerOf(p, "ReplicaSet", "StatefulSet")
-	service := serviceOf(p, own)
-	if !controlled && service == "" {
+	service, run := serviceOf(p, own), jobOf(p)
+	if !controlled && service == "" && run == "" {
 		return nil, false
 	}
 	kept := &pod{
 		uid: p.UID, name: p.Name, created: p.CreationTimestamp.Time, owner: by,
-		ip: podIP(p), addresses: insideAddresses(p), service: service, ports: declaredPorts(&p.Spec),
+		ip: podIP(p), addresses: insideAddresses(p), service: service, job: run, ports: declaredPorts(&p.Spec),
 		terminating: p.DeletionTimestamp != nil,
 		finished:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
 		cheap:       p.Annotations[corev1.PodDeletionCost] == cheapest,

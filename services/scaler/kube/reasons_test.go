@@ -6,31 +6,11 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/services/scaler/scalertest"
 )
-
-// limitPods puts a quota on the namespace's pods; lift takes it away.
-func (n *namespace) limitPods(count string) (lift func()) {
-	n.t.Helper()
-	quotas := n.admin.CoreV1().ResourceQuotas(n.name)
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "few"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse(count)}}}
-	if _, err := quotas.Create(n.t.Context(), quota, metav1.CreateOptions{}); err != nil {
-		n.t.Fatal(err)
-	}
-	n.eventually("the quota is counted", func() bool {
-		quota, err := quotas.Get(n.t.Context(), "few", metav1.GetOptions{})
-		return err == nil && quota.Status.Hard != nil
-	})
-	return func() {
-		if err := quotas.Delete(n.t.Context(), "few", metav1.DeleteOptions{}); err != nil {
-			n.t.Fatal(err)
-		}
-	}
-}
 
 // saying waits for a workload that is blocked by a cause, or by none, and has a problem with the words.
 func saying(blocked string, words ...string) func(function.Workload) bool {
@@ -50,7 +30,7 @@ func TestQuotaBlocks(t *testing.T) {
 	n.deploy("f", 1, nil)
 	cluster, recorder, _ := n.watch()
 	recorder.Wait(t, "f", patience, scalertest.Ready(1))
-	lift := n.limitPods("2")
+	lift := n.Limit("pods", "2")
 	if err := cluster.SetReplicas(t.Context(), "f", 3, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +50,7 @@ func TestStatefulSetOverQuotaBlocks(t *testing.T) {
 	n.deploySet("s", 1, nil)
 	cluster, recorder, _ := n.watch()
 	recorder.Wait(t, "s", patience, scalertest.Ready(1))
-	lift := n.limitPods("1")
+	lift := n.Limit("pods", "1")
 	if err := cluster.SetReplicas(t.Context(), "s", 2, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +64,7 @@ func TestStatefulSetOverQuotaBlocks(t *testing.T) {
 func TestUnschedulablePodsBlock(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
-	n.deploy("f", 1, func(pods *corev1.PodTemplateSpec) { pods.Spec.NodeSelector = map[string]string{"gpu": n.name} })
+	n.deploy("f", 1, func(pods *corev1.PodTemplateSpec) { pods.Spec.NodeSelector = map[string]string{"gpu": n.Name} })
 	_, recorder, _ := n.watch()
 	w := recorder.Wait(t, "f", patience, saying(blockedByScheduling, "it is not scheduled: 0/"))
 	if len(w.Pods) != 1 || w.Pods[0].Ready {
@@ -125,7 +105,7 @@ func TestDeletedPodLeavesAtOnce(t *testing.T) {
 	_, recorder, _ := n.watch()
 	before := recorder.Wait(t, "f", patience, scalertest.Ready(2))
 	leaving := before.Pods[0]
-	if err := n.admin.CoreV1().Pods(n.name).Delete(t.Context(), leaving.Name, metav1.DeleteOptions{}); err != nil {
+	if err := n.Admin.CoreV1().Pods(n.Name).Delete(t.Context(), leaving.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	after := recorder.Wait(t, "f", patience, func(w function.Workload) bool { return len(w.Pods) == 3 && len(w.ReadyEndpoints()) == 2 })
@@ -148,7 +128,7 @@ func TestAnnotationsMakeFunctions(t *testing.T) {
 	watchWith(t, n.cluster(), w)
 	w.Wait(t, "f", patience, scalertest.Ready(1))
 	n.annotate("f", map[string]any{"sluice/Function": "false"})
-	n.eventually("it is forgotten", func() bool { return slices.Contains(w.all(), "forget f") })
+	n.Eventually("it is forgotten", func() bool { return slices.Contains(w.all(), "forget f") })
 	n.annotate("f", map[string]any{"sluice/Function": nil, "SlimFaas/Function": "true", "SlimFaas/ReplicasMin": "1", "SlimFaas/NumberParallelRequest": "none"})
 	again := w.Wait(t, "f", patience, scalertest.Ready(1))
 	if again.Function.ReplicasMin != 0 || len(again.Problems) != 1 || !strings.Contains(again.Problems[0], `SlimFaas/NumberParallelRequest: "none"`) {

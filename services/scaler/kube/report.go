@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 	"github.com/sluicefaas/sluice/services/scaler"
 )
 
@@ -47,20 +48,10 @@ func (r *reporter) run(ctx context.Context) {
 		if !r.view.complete() {
 			continue
 		}
-		if !pause(ctx, gather) { // more events may come
+		if !kube.Pause(ctx, gather) { // more events may come
 			return
 		}
 		r.reportStale(ctx)
-	}
-}
-
-// pause waits. It is false when ctx has ended.
-func pause(ctx context.Context, length time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(length):
-		return true
 	}
 }
 

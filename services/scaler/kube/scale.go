@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 )
 
 // Errors of SetReplicas, wrapped with the name of the function.
@@ -37,7 +38,7 @@ const maxConflicts = 10
 // The victims that are pods of a Deployment get the lowest deletion cost before a cut, by which its ReplicaSet's controller ends
 // them first; a StatefulSet always ends its highest numbers.
 func (c *Cluster) SetReplicas(ctx context.Context, name string, count int, victims []string) error {
-	if err := c.setReplicas(c.client.withLog(ctx), name, count, victims); err != nil {
+	if err := c.setReplicas(c.client.WithLog(ctx), name, count, victims); err != nil {
 		return fmt.Errorf("set replicas of function %s to %d: %w", name, count, err)
 	}
 	return nil
@@ -182,13 +183,13 @@ type scales interface {
 
 func (s *scaling) scales() scales {
 	if s.known.kind == function.KindStatefulSet {
-		return s.client.apps.StatefulSets(s.client.config.Namespace)
+		return s.client.apps.StatefulSets(s.client.Namespace())
 	}
-	return s.client.apps.Deployments(s.client.config.Namespace)
+	return s.client.apps.Deployments(s.client.Namespace())
 }
 
 func (s *scaling) read(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, kube.RequestTimeout)
 	defer cancel()
 	scale, err := s.scales().GetScale(ctx, s.name, metav1.GetOptions{})
 	if err != nil {
@@ -199,14 +200,14 @@ func (s *scaling) read(ctx context.Context) error {
 
 // write asks for the wanted count. A conflict is returned as it is.
 func (s *scaling) write(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, kube.RequestTimeout)
 	defer cancel()
 	scale, err := s.scales().UpdateScale(ctx, s.name, &autoscalingv1.Scale{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: s.name, Namespace: s.client.config.Namespace, UID: s.current.uid, ResourceVersion: s.current.version,
+			Name: s.name, Namespace: s.client.Namespace(), UID: s.current.uid, ResourceVersion: s.current.version,
 		},
 		Spec: autoscalingv1.ScaleSpec{Replicas: int32(s.wanted)}, // at most function.MaxReplicas
-	}, metav1.UpdateOptions{FieldManager: userAgent})
+	}, metav1.UpdateOptions{FieldManager: s.client.Agent()})
 	switch {
 	case apierrors.IsConflict(err):
 		return err

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 	"github.com/sluicefaas/sluice/services/scaler/scalertest"
 )
 
@@ -40,11 +41,11 @@ func unseen(t *testing.T, replicas int32) (n *namespace, cluster *Cluster, w *wi
 
 // settled waits until the Deployment's controller has nothing more to say.
 func (n *namespace) settled(name string) {
-	n.t.Helper()
-	n.eventually("the Deployment is at rest", func() bool {
-		d, err := n.admin.AppsV1().Deployments(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	n.Eventually("the Deployment is at rest", func() bool {
+		d, err := n.Admin.AppsV1().Deployments(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 		if err != nil {
-			n.t.Fatal(err)
+			n.T.Fatal(err)
 		}
 		return d.Status.ObservedGeneration == d.Generation && d.Status.ReadyReplicas == ptr.Deref(d.Spec.Replicas, 1)
 	})
@@ -116,7 +117,7 @@ func TestOtherChangesAreNoConflict(t *testing.T) {
 func TestReplacedWorkloadIsNotScaled(t *testing.T) {
 	t.Parallel()
 	n, cluster, w, release := unseen(t, 1)
-	if err := n.admin.AppsV1().Deployments(n.name).Delete(t.Context(), "f", metav1.DeleteOptions{}); err != nil {
+	if err := n.Admin.AppsV1().Deployments(n.Name).Delete(t.Context(), "f", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := cluster.SetReplicas(t.Context(), "f", 3, nil); err == nil {
@@ -129,7 +130,7 @@ func TestReplacedWorkloadIsNotScaled(t *testing.T) {
 		}
 	}
 	release()
-	n.eventually("the new one is observed", func() bool { return slices.Contains(w.all(), "forget f") })
+	n.Eventually("the new one is observed", func() bool { return slices.Contains(w.all(), "forget f") })
 	w.Wait(t, "f", patience, scalertest.Ready(1))
 	if err := cluster.SetReplicas(t.Context(), "f", 0, nil); err != nil {
 		t.Error(err)
@@ -171,7 +172,7 @@ func TestRefusedRequests(t *testing.T) {
 // Of the requests for one function one is carried out at a time, and of all not too many; who waits gives up when its context ends.
 func TestRequestsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
-	c := newCluster(&Client{logger: zerolog.Nop()})
+	c := newCluster(&Client{Client: &kube.Client{}, logger: zerolog.Nop()})
 	c.open()
 	c.tell("f", observation{})
 	f, err := c.find("f")
@@ -248,10 +249,10 @@ func TestNothingButTheCountIsTouched(t *testing.T) {
 func anything(function.Workload) bool { return true }
 
 func (n *namespace) get(name string) *appsv1.Deployment {
-	n.t.Helper()
-	d, err := n.admin.AppsV1().Deployments(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	d, err := n.Admin.AppsV1().Deployments(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return d
 }
@@ -271,7 +272,7 @@ func requireOwnership(t *testing.T, d *appsv1.Deployment, count int) {
 	t.Helper()
 	ours := 0
 	for _, entry := range d.ManagedFields {
-		if entry.Manager != userAgent {
+		if entry.Manager != "sluice-scaler" {
 			continue
 		}
 		ours++
@@ -312,10 +313,10 @@ func TestDeletionCostPicksTheVictims(t *testing.T) {
 }
 
 func (n *namespace) pod(name string) *corev1.Pod {
-	n.t.Helper()
-	pod, err := n.admin.CoreV1().Pods(n.name).Get(n.t.Context(), name, metav1.GetOptions{})
+	n.T.Helper()
+	pod, err := n.Admin.CoreV1().Pods(n.Name).Get(n.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return pod
 }
@@ -330,7 +331,7 @@ func TestOldMarksAreTakenAway(t *testing.T) {
 	if err := cluster.mark(t.Context(), map[string]bool{names[0]: false}, names[:1]); err != nil {
 		t.Fatal(err)
 	}
-	n.eventually("the mark is seen", func() bool {
+	n.Eventually("the mark is seen", func() bool {
 		known, _ := cluster.known("f")
 		return known.pods[names[0]]
 	})

@@ -113,7 +113,7 @@ func TestServicesOfTheClusterAreWatched(t *testing.T) {
 		}
 	}
 	recorder.Wait(t, "f", patience, speaks(""))
-	services := n.admin.CoreV1().Services(n.name)
+	services := n.Admin.CoreV1().Services(n.Name)
 	made := service("f", "f", h2c, intstr.FromString("port-0"))
 	made.UID = ""
 	if _, err := services.Create(t.Context(), made, metav1.CreateOptions{}); err != nil {

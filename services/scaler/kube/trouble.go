@@ -3,9 +3,10 @@ package kube
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluicefaas/sluice/pkg/kube"
 )
 
 // trouble is why a pod does not become ready.
@@ -49,7 +50,7 @@ func troubleOf(p *corev1.Pod) trouble {
 }
 
 func unscheduled(condition corev1.PodCondition) trouble {
-	found := trouble{text: sentence("it is not scheduled", condition.Message)}
+	found := trouble{text: kube.Sentence("it is not scheduled", condition.Message)}
 	if condition.Reason == corev1.PodReasonUnschedulable {
 		found.blocks = blockedByScheduling
 	}
@@ -57,7 +58,7 @@ func unscheduled(condition corev1.PodCondition) trouble {
 }
 
 func containerTrouble(status *corev1.ContainerStatus) trouble {
-	name := fmt.Sprintf("container %s", cutTo(status.Name, maxName))
+	name := fmt.Sprintf("container %s", kube.Cut(status.Name, maxName))
 	waiting, ended := status.State.Waiting, status.State.Terminated
 	switch {
 	case ended != nil && ended.ExitCode != 0:
@@ -65,16 +66,16 @@ func containerTrouble(status *corev1.ContainerStatus) trouble {
 	case waiting == nil:
 		return trouble{}
 	case imageReasons[waiting.Reason]:
-		what := fmt.Sprintf("%s: image %s cannot be pulled (%s)", name, cutTo(status.Image, maxName), waiting.Reason)
-		return trouble{text: sentence(what, waiting.Message), blocks: blockedByImage}
+		what := fmt.Sprintf("%s: image %s cannot be pulled (%s)", name, kube.Cut(status.Image, maxName), waiting.Reason)
+		return trouble{text: kube.Sentence(what, waiting.Message), blocks: blockedByImage}
 	case waiting.Reason == "CrashLoopBackOff":
 		return trouble{text: howEnded(name, status, status.LastTerminationState.Terminated)}
 	case waiting.Reason == "CreateContainerConfigError":
-		return trouble{text: sentence(name+" cannot be made", waiting.Message)}
+		return trouble{text: kube.Sentence(name+" cannot be made", waiting.Message)}
 	case waiting.Reason == "ContainerCreating", waiting.Reason == "PodInitializing", waiting.Reason == "":
 		return trouble{}
 	}
-	return trouble{text: sentence(name+" waits ("+cutTo(waiting.Reason, maxName)+")", waiting.Message)}
+	return trouble{text: kube.Sentence(name+" waits ("+kube.Cut(waiting.Reason, maxName)+")", waiting.Message)}
 }
 
 // howEnded says how a container ended that is started anew.
@@ -84,10 +85,10 @@ func howEnded(name string, status *corev1.ContainerStatus, ended *corev1.Contain
 	}
 	how := fmt.Sprintf("exit code %d", ended.ExitCode)
 	if ended.Reason != "" && ended.Reason != "Error" {
-		how += " (" + cutTo(ended.Reason, maxName) + ")"
+		how += " (" + kube.Cut(ended.Reason, maxName) + ")"
 	}
 	last := ended.Message[max(len(ended.Message)-maxMessage, 0):]
-	return sentence(fmt.Sprintf("%s ended with %s, %s so far", name, how, restarts(status.RestartCount)), last)
+	return kube.Sentence(fmt.Sprintf("%s ended with %s, %s so far", name, how, restarts(status.RestartCount)), last)
 }
 
 func restarts(n int32) string {
@@ -99,7 +100,7 @@ func restarts(n int32) string {
 
 // refusal is the trouble of a workload whose controller cannot make pods.
 func refusal(message string) trouble {
-	found := trouble{text: sentence("no further pod can be made", message), blocks: blockedByRefusal}
+	found := trouble{text: kube.Sentence("no further pod can be made", message), blocks: blockedByRefusal}
 	if strings.Contains(message, "exceeded quota") { // the words of the API server's quota admission
 		found.blocks = blockedByQuota
 	}
@@ -108,38 +109,6 @@ func refusal(message string) trouble {
 
 // Bounds of what is repeated from the API server, which repeats what users and programs wrote, in bytes.
 const (
-	maxSentence = 400
-	maxName     = 100
-	maxMessage  = 200 // the end of what a program said last
+	maxName    = 100
+	maxMessage = 200 // the end of what a program said last
 )
-
-// sentence is what we say, with the details that the cluster has.
-func sentence(what, details string) string {
-	details = cut(details)
-	if details == "" {
-		return what
-	}
-	return cut(what + ": " + details)
-}
-
-func cut(text string) string { return cutTo(text, maxSentence) }
-
-// cutTo bounds a text and makes it one line of printable characters.
-func cutTo(text string, most int) string {
-	text = text[:min(len(text), 4*most)] // no more work than that for a text of any length
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r) || r == unicode.ReplacementChar:
-			return -1
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) <= most {
-		return text
-	}
-	const more = "…"
-	return strings.ToValidUTF8(text[:most-len(more)], "") + more
-}

@@ -33,13 +33,20 @@ func newViewed() viewed {
 
 func (v viewed) put(objects ...any) {
 	for _, object := range objects {
-		_ = (&keeper{view: v.view, kind: kindOf(object)}).Update(object)
+		k := keeper{view: v.view, kind: kindOf(object)}
+		k.Lock()
+		k.Put(object)
+		k.Unlock()
 	}
 }
 
 func (v viewed) drop(objects ...any) {
 	for _, object := range objects {
-		_ = (&keeper{view: v.view, kind: kindOf(object)}).Delete(object)
+		meta, _ := object.(metav1.Object)
+		k := keeper{view: v.view, kind: kindOf(object)}
+		k.Lock()
+		k.Drop(meta.GetUID())
+		k.Unlock()
 	}
 }
 
@@ -136,35 +143,32 @@ func TestChangesMarkTheirFunction(t *testing.T) {
 	}
 }
 
-// A list is the whole truth: what it lacks is gone.
-func TestListReplacesWhatWasKnown(t *testing.T) {
+// All kinds are listed before the view is complete, and nothing is left of what is gone.
+func TestListedIsComplete(t *testing.T) {
 	v := newViewed()
-	p := onePod("f-1-a", "ReplicaSet", "rs-1", "10.0.0.1")
-	v.put(deployment("f", "d-1", 1, isFunction()), deployment("g", "d-2", 1, isFunction()), statefulSet("s", "s-1", 1, isFunction()),
-		replicaSet("f-1", "rs-1", "d-1"), p, onePod("s-0", "StatefulSet", "s-1", "10.0.0.2"))
+	p, second := onePod("f-1-a", "ReplicaSet", "rs-1", "10.0.0.1"), onePod("s-0", "StatefulSet", "s-1", "10.0.0.2")
+	g, s := deployment("g", "d-2", 1, isFunction()), statefulSet("s", "s-1", 1, isFunction())
+	v.put(deployment("f", "d-1", 1, isFunction()), g, s, replicaSet("f-1", "rs-1", "d-1"), p, second)
 	v.takeStale()
-	replace := func(kind int, objects ...any) string {
-		if err := (&keeper{view: v.view, kind: kind}).Replace(objects, ""); err != nil {
-			t.Fatal(err)
-		}
+	listed := func(kind int, gone ...any) string {
+		v.drop(gone...)
+		v.list(kind)
 		return strings.Join(v.takeStale(), " ")
 	}
 	if v.complete() {
 		t.Error("nothing was listed yet")
 	}
-	if got := replace(ofDeployments, deployment("f", "d-1", 3, isFunction())); got != "f g" {
+	v.put(deployment("f", "d-1", 3, isFunction()))
+	if got := listed(ofDeployments, g); got != "f g" {
 		t.Errorf("Deployments: %q", got)
 	}
-	if got := replace(ofStatefulSets); got != "s" {
+	if got := listed(ofStatefulSets, s); got != "s" {
 		t.Errorf("StatefulSets: %q", got)
 	}
-	if got := replace(ofReplicaSets, replicaSet("f-1", "rs-1", "d-1")); got != "f" {
-		t.Errorf("ReplicaSets: %q", got)
+	if got := listed(ofReplicaSets) + listed(ofServices); got != "" || v.complete() {
+		t.Errorf("ReplicaSets and Services: %q", got)
 	}
-	if got := replace(ofServices); got != "" || v.complete() {
-		t.Errorf("Services: %q", got)
-	}
-	if got := replace(ofPods); got != "f" || !v.complete() {
+	if got := listed(ofPods, p, second); got != "f" || !v.complete() {
 		t.Errorf("Pods: %q", got)
 	}
 	if len(v.pods)+len(v.owned)-1 != 0 || len(v.workloads) != 1 || len(v.functions) != 1 || len(v.silent) != 0 {

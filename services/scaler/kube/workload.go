@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/kube"
 )
 
 // workload is what we keep of a Deployment or StatefulSet. It is never changed, only replaced.
@@ -62,7 +63,7 @@ func (d described) read(last *workload) *workload {
 	f, isFunction, problems := function.FromAnnotations(w.name, d.kind, annotations, last.lastValid())
 	w.function, w.isFunction = f, isFunction && !w.leaving
 	for _, problem := range problems {
-		w.problems = append(w.problems, cut(problem.String()))
+		w.problems = append(w.problems, kube.Cut(problem.String(), kube.MaxSentence))
 	}
 	if w.isFunction {
 		w.port = function.PortFromAnnotations(annotations.Workload, annotations.Template)
@@ -99,7 +100,7 @@ func (w *workload) portProblems(template *corev1.PodTemplateSpec, last *workload
 			reason, _, _ := strings.Cut(problem.Want, ";")
 			problem.Want = fmt.Sprintf("%s; port %d still holds", reason, before)
 		}
-		sentences = append(sentences, cut(problem.String()))
+		sentences = append(sentences, kube.Cut(problem.String(), kube.MaxSentence))
 	}
 	if number == 0 {
 		sentences = append(sentences, withoutPort)

@@ -1,5 +1,5 @@
-{{/* sluice.credentials.hook: the passwords of the NATS users are made before the first install, and before an upgrade that needs them for the first
-time. Helm deletes what a hook has created when the last of them has succeeded, and before it creates it anew. */}}
+{{/* sluice.credentials.hook: the passwords of the NATS users are made before the first install, and those that are missing before an upgrade, which
+may bring a further user. Helm deletes what a hook has created when the last of them has succeeded, and before it creates it anew. */}}
 {{- define "sluice.credentials.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ .weight | quote }}

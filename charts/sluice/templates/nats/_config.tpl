@@ -47,6 +47,11 @@ cluster: {
 {{- end }}
 {{- end -}}
 
+{{/* sluice.nats.passwords are the keys of the Secret with the passwords that the servers need. */}}
+{{- define "sluice.nats.passwords" -}}
+gateway dispatcher scaler {{ if .Values.jobrunner.enabled }}jobrunner {{ end }}client route
+{{- end -}}
+
 {{/* sluice.nats.env is the environment that nats.conf refers to. The server reads each value as configuration, so a password must begin
 with a letter and have letters and digits only. A route has its password in its URL, which Kubernetes puts together. */}}
 {{- define "sluice.nats.env" -}}
@@ -56,7 +61,7 @@ with a letter and have letters and digits only. A route has its password in its 
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-{{- range list "gateway" "dispatcher" "scaler" "client" "route" }}
+{{- range include "sluice.nats.passwords" . | splitList " " }}
 - name: SLUICE_{{ upper . }}_PASSWORD
   valueFrom:
     secretKeyRef:

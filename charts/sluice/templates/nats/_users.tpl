@@ -62,6 +62,8 @@ system_account: SYSTEM
 {{- $functions := dict "bucket" (printf "%s-functions" $p) "keys" ">" -}}
 {{- $attempts := dict "bucket" (printf "%s-attempts" $p) "keys" "*.*" -}}
 {{- $inside := dict "bucket" (printf "%s-inside" $p) "keys" ">" -}}
+{{- $definitions := dict "bucket" (printf "%s-definitions" $p) "keys" ">" -}}
+{{- $runs := dict "bucket" (printf "%s-runs" $p) "keys" ">" -}}
 users: [
   # It faces the internet: it makes no stream, because whoever may change one may read and forge what is in others.
   {
@@ -89,12 +91,29 @@ users: [
         {{- include "sluice.nats.watch" $functions | nindent 8 }}
         "$JS.API.STREAM.INFO.KV_{{ $p }}-inside"
         {{- include "sluice.nats.watch" $inside | nindent 8 }}
+        # Jobs.
+        "{{ $p }}.job.*"
+        "{{ $p }}.joblog.*"
+        "{{ $p }}.joblog.*.*"
+        "{{ $p }}.run-revision.*.*"
+        "$KV.{{ $p }}-runs.*.*"
+        "$JS.API.STREAM.INFO.{{ $p }}-jobs"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-runs"
+        "$JS.API.STREAM.MSG.GET.KV_{{ $p }}-runs"
+        {{- include "sluice.nats.watch" $runs | nindent 8 }}
+        "$JS.API.STREAM.MSG.GET.OBJ_{{ $p }}-joblogs"
+        "$JS.API.DIRECT.GET.OBJ_{{ $p }}-joblogs"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-definitions"
+        {{- include "sluice.nats.watch" $definitions | nindent 8 }}
       ] }
       subscribe: { allow: [
         "_INBOX.{{ $p }}.gateway.>"
         "{{ $p }}.result.*.*"
         "{{ $p }}.revision"
         "{{ $p }}.inside-revision"
+        "{{ $p }}.definitions-revision"
+        "{{ $p }}.run-revision.*.*"
+        "{{ $p }}.joboutput.*"
       ] }
     }
   }
@@ -171,5 +190,53 @@ users: [
       ] }
     }
   }
+  {{- if .Values.jobrunner.enabled }}
+  {
+    user: jobrunner
+    password: $SLUICE_JOBRUNNER_PASSWORD
+    permissions: {
+      publish: { allow: [
+        "{{ $p }}.job.*"
+        "{{ $p }}.deadjob.*"
+        "{{ $p }}.jobstate.*.*"
+        "{{ $p }}.joboutput.*"
+        "{{ $p }}.run-revision.*.*"
+        "{{ $p }}.definitions-revision"
+        "{{ $p }}.wake.*"
+        "{{ $p }}.activity"
+        "$KV.{{ $p }}-runs.*.*"
+        "$KV.{{ $p }}-definitions.*"
+        "$O.{{ $p }}-joblogs.C.*"
+        "$O.{{ $p }}-joblogs.M.*"
+        "$JS.API.INFO"
+        {{- include "sluice.nats.make" (printf "%s-jobs" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "%s-dead" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "KV_%s-runs" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "KV_%s-definitions" $p) | nindent 8 }}
+        {{- include "sluice.nats.make" (printf "OBJ_%s-joblogs" $p) | nindent 8 }}
+        "$JS.API.STREAM.INFO.{{ $p }}-jobs"
+        "$JS.API.STREAM.MSG.DELETE.{{ $p }}-jobs"
+        "$JS.API.DIRECT.GET.{{ $p }}-jobs"
+        "$JS.API.CONSUMER.CREATE.{{ $p }}-jobs.*.{{ $p }}.job.*"
+        "$JS.API.CONSUMER.RESET.{{ $p }}-jobs.*"
+        "$JS.API.CONSUMER.MSG.NEXT.{{ $p }}-jobs.*"
+        "$JS.ACK.{{ $p }}-jobs.>"
+        "$JS.API.STREAM.MSG.GET.KV_{{ $p }}-runs"
+        {{- include "sluice.nats.watch" $runs | nindent 8 }}
+        {{- include "sluice.nats.watch" $definitions | nindent 8 }}
+        "$JS.API.STREAM.PURGE.OBJ_{{ $p }}-joblogs"
+        "$JS.API.STREAM.MSG.GET.OBJ_{{ $p }}-joblogs"
+      ] }
+      subscribe: { allow: [
+        "_INBOX.{{ $p }}.jobrunner.>"
+        "{{ $p }}.job.*"
+        "{{ $p }}.joblog.*"
+        "{{ $p }}.joblog.*.*"
+        "{{ $p }}.run-revision.*.*"
+        "{{ $p }}.definitions-revision"
+      ] }
+    }
+  }
+  {{- end }}
 ]
 {{- end -}}

@@ -16,7 +16,7 @@ import (
 
 type cli struct {
 	Log      ops.LogConfig `embed:""`
-	Local    local.Config  `cmd:"" help:"Run gateway, dispatcher, scaler and NATS in this process, and functions as child processes."`
+	Local    local.Config  `cmd:"" help:"Run gateway, dispatcher, scaler, jobrunner and NATS in this process, and functions and jobs as child processes."`
 	Validate validate      `cmd:"" help:"Check manifests without running anything."`
 	Watchdog struct{}      `cmd:"" hidden:"" help:"End the child processes of a sluice local that is gone."`
 	Version  struct{}      `cmd:"" help:"Print the version."`

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary is also the programs under test: sluice itself, and a function that keeps a ledger.
+// The test binary is also the programs under test: sluice itself, a function that keeps a ledger, and the process of a job.
 const (
 	asSluice   = "SLUICE_TEST_AS_SLUICE"
 	asFunction = "SLUICE_TEST_AS_FUNCTION" // its value is the ledger's path
@@ -16,6 +16,10 @@ const (
 func TestMain(m *testing.M) {
 	if ledger := os.Getenv(asFunction); ledger != "" {
 		serveFunction(ledger)
+		return
+	}
+	if os.Getenv(asJob) != "" {
+		runJob()
 		return
 	}
 	if os.Getenv(asSluice) != "" {

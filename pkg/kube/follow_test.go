@@ -1,0 +1,131 @@
+package kube
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
+)
+
+// notes is a Keeper that keeps names and what it was told.
+type notes struct {
+	sync.Mutex
+	names map[types.UID]string
+	heard []string
+}
+
+func (n *notes) Put(object any) {
+	c := object.(*corev1.ConfigMap)
+	n.names[c.UID] = c.Name
+	n.heard = append(n.heard, "put "+c.Name)
+}
+
+func (n *notes) Drop(uid types.UID) {
+	n.heard = append(n.heard, "drop "+n.names[uid])
+	delete(n.names, uid)
+}
+
+func (n *notes) Listed() { n.heard = append(n.heard, "listed") }
+
+func (n *notes) take() string {
+	n.Lock()
+	defer n.Unlock()
+	heard := n.heard
+	n.heard = nil
+	return strings.Join(heard, ", ")
+}
+
+func (n *notes) all() (names []string) {
+	n.Lock()
+	defer n.Unlock()
+	for _, name := range n.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func configMap(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name)}}
+}
+
+// A list is the whole truth: what it lacks is gone, and nothing is seen of it half done.
+func TestListReplacesWhatWasKnown(t *testing.T) {
+	keeper := &notes{names: map[types.UID]string{}}
+	s := &store{keeper: keeper, known: map[types.UID]struct{}{}}
+	for _, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return s.Replace([]any{configMap("a"), configMap("b")}, "") }, "put a, put b, listed"},
+		{func() error { return s.Add(configMap("c")) }, "put c"},
+		{func() error { return s.Update(configMap("a")) }, "put a"},
+		{func() error { return s.Delete(configMap("a")) }, "drop a"},
+		{func() error { return s.Replace([]any{configMap("c")}, "") }, "put c, drop b, listed"},
+		{func() error { return s.Replace(nil, "") }, "drop c, listed"},
+		{func() error { return s.Update("no object") }, ""},
+		{func() error { return s.Delete(nil) }, ""},
+		{s.Resync, ""},
+	} {
+		if err := step.do(); err != nil {
+			t.Error(err)
+		}
+		if got := keeper.take(); got != step.want {
+			t.Errorf("it has heard %q, want %q", got, step.want)
+		}
+	}
+	if len(s.known) > 0 {
+		t.Errorf("still known: %v", s.known)
+	}
+}
+
+// What has changed while a client was cut off is caught up with, and what the labels do not select is never told.
+func TestFollowCatchesUp(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	config := n.config("cut-off")
+	var network *kubetest.Proxy
+	config.Kubeconfig, network = n.Through()
+	client := n.connect(config)
+	access, connections := client.Access()
+	core, err := corev1client.NewForConfigAndClient(access, connections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := n.Admin.CoreV1().ConfigMaps(n.Name)
+	create := func(name, label string) {
+		t.Helper()
+		made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"ours": label}}}
+		if _, err := maps.Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("first", "yes")
+	create("other", "no")
+	create("hidden", "yes")
+	keeper := &notes{names: map[types.UID]string{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var following sync.WaitGroup
+	following.Go(func() {
+		client.Follow(ctx, NewSource("ConfigMaps", &corev1.ConfigMap{}, core.ConfigMaps(n.Name)).Selecting("ours=yes", "metadata.name!=hidden"), keeper)
+	})
+	n.Eventually("it is listed", func() bool { return slices.Equal(keeper.all(), []string{"first"}) })
+	network.Stall()
+	create("second", "yes")
+	if err := maps.Delete(t.Context(), "first", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	network.Cut()
+	network.Resume()
+	n.Eventually("it is caught up with", func() bool { return slices.Equal(keeper.all(), []string{"second"}) })
+	cancel()
+	following.Wait()
+}

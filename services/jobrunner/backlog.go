@@ -1,0 +1,250 @@
+package jobrunner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// scanBatch bounds the requests that are looked at together.
+const scanBatch = 256
+
+// backlog is what keeps the records of queued requests in step with the queue: each request has a record soon, also when no slot is free, and each record that waits has a
+// request.
+type backlog struct {
+	// published tells of new requests, and whole that all are to be looked at, from the first on.
+	published, whole chan struct{}
+	// begin is closed when all records are known.
+	begin chan struct{}
+	// short is since when a definition has fewer requests than records that wait for them. The goroutine of Run owns it, and wholeAt, when all were last looked at for that.
+	short   map[string]time.Time
+	wholeAt time.Time
+}
+
+func newBacklog() backlog {
+	return backlog{published: make(chan struct{}, 1), whole: make(chan struct{}, 1), begin: make(chan struct{}), short: map[string]time.Time{}}
+}
+
+// again has the whole queue looked at.
+func (b *backlog) again(now time.Time) {
+	b.wholeAt = now
+	signal(b.whole)
+}
+
+// scan is one look at the queue, from a place on.
+type scan struct {
+	next uint64
+	// seen are the runs whose requests are in the queue; nil unless all of it is looked at, since began.
+	seen  map[key]struct{}
+	began time.Time
+}
+
+// followBacklog looks at what is published until ctx ends: at the whole queue first, once all records are known.
+func (r *Runner) followBacklog(ctx context.Context) {
+	select {
+	case <-r.backlog.begin:
+	case <-ctx.Done():
+		return
+	}
+	ticker := time.NewTicker(r.timing.index)
+	defer ticker.Stop()
+	at := &scan{seen: map[key]struct{}{}, began: time.Now()}
+	for published := true; ; {
+		if published {
+			published = !r.lookAtBacklog(ctx, at)
+		}
+		select {
+		case <-r.backlog.published:
+			published = true
+			if !pauseFor(ctx, r.timing.index) { // by then most of them have been taken
+				return
+			}
+		case <-r.backlog.whole:
+			published = true
+			at = &scan{seen: map[key]struct{}{}, began: time.Now()}
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// lookAtBacklog looks at the requests from where it was on. It reports whether it got to the end.
+func (r *Runner) lookAtBacklog(ctx context.Context, at *scan) bool {
+	for {
+		batch, young, err := r.readBacklog(ctx, at)
+		looked := 0
+		if err == nil {
+			looked, err = r.recordAll(ctx, at, batch)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				r.deps.Logger.Debug().Err(err).Msg("the backlog could not be looked at: it will be tried again")
+			}
+			return false
+		}
+		if looked == scanBatch {
+			continue
+		}
+		if at.seen != nil { // what is young cannot be lost yet
+			r.mendLost(ctx, *at)
+			at.seen = nil
+		}
+		return !young && looked == len(batch)
+	}
+}
+
+// readBacklog reads the next requests that are old enough to be looked at. young says that there are others.
+func (r *Runner) readBacklog(ctx context.Context, at *scan) (batch []job.Message, young bool, err error) {
+	const skew = 10 * time.Second // by which the server's clock may be ahead of ours
+	_, err = r.deps.Bus.ScanJobs(ctx, at.next, func(m job.Message) bool {
+		age := time.Since(m.Accepted)
+		if young = age < r.timing.index && age > -skew; young {
+			return false
+		}
+		batch = append(batch, m)
+		return len(batch) < scanBatch
+	})
+	return batch, young, err
+}
+
+// unrecorded is a request of which no record says that, or where, it is in the queue.
+type unrecorded struct {
+	message    job.Message
+	definition job.Definition
+	// gate is what it waits for, as far as that is known.
+	gate job.Gate
+}
+
+// recordAll gives records to the requests of a batch that have none, and returns how many of the batch it has looked at.
+func (r *Runner) recordAll(ctx context.Context, at *scan, batch []job.Message) (looked int, err error) {
+	type answer struct {
+		missing []unrecorded
+		looked  int
+	}
+	found, err := question(ctx, r, func(now time.Time) (a answer) {
+		a.missing, a.looked = r.unrecorded(at, batch, now)
+		return a
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, request := range found.missing {
+		if err := r.record(ctx, request); err != nil {
+			return 0, err
+		}
+	}
+	if found.looked > 0 {
+		at.next = batch[found.looked-1].Sequence + 1
+	}
+	return found.looked, nil
+}
+
+// errEnded says that Run's goroutine answers no more.
+var errEnded = errors.New("the runner has ended")
+
+// question asks Run's goroutine.
+func question[T any](ctx context.Context, r *Runner, ask func(now time.Time) T) (answer T, err error) {
+	answers := make(chan T, 1)
+	if !r.do(func(now time.Time) { answers <- ask(now) }) {
+		return answer, errEnded
+	}
+	select {
+	case answer = <-answers:
+		return answer, nil
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	case <-r.done:
+		return answer, errEnded
+	}
+}
+
+// unrecorded are those of a batch that need a record, up to one that will be taken any moment. It runs in Run's goroutine.
+func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missing []unrecorded, looked int) {
+	for i, m := range batch {
+		d, defined := job.Find(m.Definition, r.catalog.active)
+		if !defined || job.ValidRunID(m.RunID) != nil {
+			continue
+		}
+		k := key{d.Name, m.RunID}
+		if r.needsRecord(k, m) {
+			gate := r.gateOf(d)
+			if !gate.Closed() && now.Sub(m.Accepted) < 5*r.timing.index {
+				return missing, i
+			}
+			missing = append(missing, unrecorded{m, d, gate})
+		}
+		if at.seen != nil {
+			at.seen[k] = struct{}{}
+		}
+	}
+	return missing, len(batch)
+}
+
+// gateOf is what a further request of the definition would wait for.
+func (r *Runner) gateOf(d job.Definition) job.Gate {
+	if gate := r.needs.gate(d.DependsOn, r.observed); gate.Closed() {
+		return gate
+	}
+	if r.ready() && r.free(d) <= r.startable(d.Name) {
+		return r.slotGate(d)
+	}
+	return job.Gate{}
+}
+
+// needsRecord reports whether there is no record of the request, or one that waits and does not say where in the queue it is.
+func (r *Runner) needsRecord(k key, m job.Message) bool {
+	if t := r.tracked[k]; t != nil {
+		return t.delivery == nil && !t.busy && (!t.known || t.waits() && t.run.Sequence == 0)
+	}
+	kept, there := r.shelf.get(k)
+	return !there || !kept.over() && kept.sequence == 0 && m.Sequence != 0
+}
+
+// record writes the record of a request that nobody has taken yet, or notes where it is.
+func (r *Runner) record(ctx context.Context, u unrecorded) error {
+	ctx, cancel := context.WithTimeout(ctx, patience[onBus])
+	defer cancel()
+	now := time.Now()
+	run := job.Accept(u.definition, u.message, now)
+	if len(run.Request) > maxRequest {
+		run.Request = nil
+	}
+	if u.gate.Closed() {
+		run = run.Move(now, u.gate.Phase, u.gate.Reason, u.gate.Message) // a rejected one stays as it is
+	}
+	_, err := r.runs.Put(ctx, run, 0)
+	switch {
+	case err == nil:
+		r.tellMove(ctx, job.Run{}, run)
+		return nil
+	case errors.Is(err, bus.ErrTooLarge):
+		return nil // it is given up when it is taken
+	case !errors.Is(err, bus.ErrOvertaken):
+		return err
+	}
+	stored, revision, err := r.runs.Get(ctx, run.Definition, run.ID)
+	if err != nil || revision == 0 || stored.Sequence != 0 || stored.Phase != job.Queued && stored.Phase != job.Waiting {
+		return err
+	}
+	stored.Sequence = u.message.Sequence
+	if u.gate.Closed() && stored.Ending == nil {
+		stored = stored.Move(now, u.gate.Phase, u.gate.Reason, u.gate.Message)
+	}
+	if _, err = r.runs.Put(ctx, stored, revision); errors.Is(err, bus.ErrOvertaken) {
+		return nil // whoever was faster knows better
+	}
+	return err
+}

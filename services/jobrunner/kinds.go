@@ -1,0 +1,251 @@
+package jobrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// kind is what is known of one name of a definition. The goroutine of Run owns it.
+type kind struct {
+	name string
+	// cron is what the cluster has, and given what the configuration has under the name; cron wins. nil is that there is none.
+	cron, given *job.Definition
+	// good is the last one that the cluster would make Jobs of, or that an earlier leader has shared.
+	good *job.Definition
+	// checked is the generation that verdict is about; it is empty while none was checked. tried says that the cluster could not be asked.
+	checked string
+	verdict error
+	tried   bool
+	// checking says that a helper asks; not before retryAt after failures in a row.
+	checking bool
+	failures int
+	retryAt  time.Time
+	// shared is what the bucket has; sharing says that a helper changes that, and unsure that it may have another one.
+	shared          *job.Definition
+	sharing, unsure bool
+}
+
+// wanted is the definition as it should be, nil if there is none.
+func (k *kind) wanted() *job.Definition {
+	if k.cron != nil {
+		return k.cron
+	}
+	return k.given
+}
+
+// effective is the definition that holds: as it should be, if the cluster takes it; else as it was last good, with what is wrong. One that could not be checked holds if
+// there was none before.
+func (k *kind) effective() *job.Definition {
+	wanted := k.wanted()
+	switch {
+	case wanted == nil:
+		return nil
+	case k.good != nil && k.good.Generation == wanted.Generation:
+		return wanted
+	case k.checked == wanted.Generation && k.verdict != nil && k.good != nil:
+		kept := *k.good
+		if sentence := refusal(k.verdict); !slices.Contains(kept.Problems, sentence) {
+			kept.Problems = append(slices.Clone(kept.Problems), sentence)
+		}
+		return &kept
+	case k.checked == wanted.Generation && k.verdict != nil:
+		return nil
+	case k.good != nil:
+		return k.good
+	case k.tried:
+		return wanted
+	}
+	return nil
+}
+
+// refusal is what the status says of a definition that the cluster takes no Job of.
+func refusal(err error) string {
+	return fmt.Sprintf("the definition as it is now is not used, as it was before holds: %v", err)
+}
+
+// settled reports whether it is decided which definition holds, and the bucket has it.
+func (k *kind) settled() bool {
+	wanted := k.wanted()
+	decided := wanted == nil || k.tried || k.checked == wanted.Generation || k.good != nil && k.good.Generation == wanted.Generation
+	return decided && k.upToDate()
+}
+
+func (k *kind) upToDate() bool { return !k.unsure && !k.sharing && same(k.effective(), k.shared) }
+
+func same(a, b *job.Definition) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return reflect.DeepEqual(normal(*a), normal(*b))
+}
+
+// normal makes nil and empty lists the same, as they are in JSON.
+func normal(d job.Definition) job.Definition {
+	d.Template = slices.Clip(append(d.Template[:0:0], d.Template...))
+	for _, list := range []*[]string{&d.Aliases, &d.DependsOn, &d.Overrides.Allow, &d.Overrides.Images, &d.Overrides.ReservedEnv, &d.Problems} {
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	return d
+}
+
+// adopt takes over what an earlier leader has shared, then what the configuration has.
+func (r *Runner) adopt(shared map[string]job.Definition) {
+	r.catalog.adopted = shared
+	for name, d := range shared {
+		r.kinds[name] = &kind{name: name, good: &d, shared: &d, cron: &d}
+		r.catalog.active[name] = d
+	}
+	for _, warning := range r.config.JobsConfiguration.Warnings {
+		r.deps.Logger.Warn().Str("warning", warning).Msg("the configuration of jobs")
+	}
+	for _, d := range r.config.JobsConfiguration.Definitions {
+		r.kind(d.Name).given = &d
+		r.redefine(r.kind(d.Name))
+	}
+}
+
+func (r *Runner) kind(name string) *kind {
+	k := r.kinds[name]
+	if k == nil {
+		k = &kind{name: name}
+		r.kinds[name] = k
+	}
+	return k
+}
+
+func (r *Runner) define(d job.Definition) {
+	k := r.kind(d.Name)
+	k.cron, k.failures, k.retryAt = &d, 0, time.Time{}
+	r.catalog.seen[d.Name] = struct{}{}
+	r.redefine(k)
+}
+
+func (r *Runner) undefine(name string) {
+	if k := r.kinds[name]; k != nil {
+		k.cron = nil
+		r.redefine(k)
+	}
+}
+
+// dropUndefined forgets what an earlier leader has shared and nobody defines any more, once the cluster has told all definitions, and begins to wait until all is shared.
+func (r *Runner) dropUndefined() {
+	for name, k := range r.kinds {
+		if _, seen := r.catalog.seen[name]; !seen {
+			k.cron = nil
+			r.redefine(k)
+		}
+		r.catalog.awaited[name] = struct{}{}
+	}
+}
+
+// redefine lets what holds now under a name hold: for requests from now on.
+func (r *Runner) redefine(k *kind) {
+	r.catalog.dirty[k.name] = struct{}{}
+	if wanted := k.wanted(); wanted != nil && (k.good == nil || k.good.Generation != wanted.Generation) {
+		r.catalog.unchecked[k.name] = struct{}{}
+	}
+	before, had := r.catalog.active[k.name]
+	now := k.effective()
+	switch {
+	case now == nil && !had, now != nil && had && same(&before, now):
+		return
+	case now == nil:
+		delete(r.catalog.active, k.name)
+		r.metrics.forget(k.name)
+		r.deps.Logger.Info().Str("job", k.name).Msg("the job is not defined any more")
+	default:
+		r.catalog.active[k.name] = *now
+		if !had {
+			r.deps.Logger.Info().Str("job", k.name).Str("source", now.Source).Msg("job found")
+		}
+	}
+	for _, q := range r.queues.all {
+		if r.resolve(q); q.definition == "" {
+			r.let(q, 0)
+		}
+	}
+	r.review(k.name)
+}
+
+// startChecks lets helpers ask the cluster whether it would make Jobs of definitions that are new. One that was refused is asked about again now and then: what was in its way
+// may be gone.
+func (r *Runner) startChecks(now time.Time) {
+	for name := range r.catalog.unchecked {
+		k := r.kinds[name]
+		if k == nil {
+			delete(r.catalog.unchecked, name)
+			continue
+		}
+		switch wanted := k.wanted(); {
+		case k.checking:
+		case wanted == nil, k.checked == wanted.Generation && k.verdict == nil:
+			delete(r.catalog.unchecked, name)
+		case now.Before(k.retryAt):
+			r.alarm.set(k.retryAt)
+		default:
+			k.checking = true
+			r.turns.addWork(onCluster, r.check(k, *wanted))
+		}
+	}
+}
+
+// check asks whether the cluster would make the Job of a request without a body.
+func (r *Runner) check(k *kind, d job.Definition) work {
+	return func(ctx context.Context) func(time.Time) {
+		err := r.checkDefinition(ctx, d)
+		return func(now time.Time) { r.onChecked(k, d, err, now) }
+	}
+}
+
+func (r *Runner) checkDefinition(ctx context.Context, d job.Definition) error {
+	run := job.Accept(d, job.Message{Definition: d.Name, RunID: "check"}, time.Now())
+	if run.Phase == job.Rejected {
+		return fmt.Errorf("%w: %s", ErrInvalid, run.Message)
+	}
+	manifest, err := job.Manifest(run, r.deps.Cluster.Namespace())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := r.deps.Cluster.Check(ctx, manifest); !errors.Is(err, ErrQuota) { // only the room for it is missing
+		return err
+	}
+	return nil
+}
+
+// onChecked takes the verdict. Where the cluster could not be asked it will be asked again.
+func (r *Runner) onChecked(k *kind, d job.Definition, err error, now time.Time) {
+	k.checking = false
+	known := k.checked == d.Generation
+	switch {
+	case err == nil:
+		k.checked, k.verdict, k.good, k.failures = d.Generation, nil, &d, 0
+	case errors.Is(err, ErrInvalid):
+		k.checked, k.verdict, k.failures, k.retryAt = d.Generation, err, 0, now.Add(r.timing.recheck)
+		if !known {
+			r.deps.Logger.Error().Err(err).Str("job", k.name).Str("source", d.Source).Msg("the definition is refused: it is not used")
+		}
+	default:
+		k.tried = true
+		k.failures++
+		k.retryAt = now.Add(r.pause(k.failures))
+		r.deps.Logger.Debug().Err(err).Str("job", k.name).Msg("the definition could not be checked: it will be tried again")
+	}
+	r.redefine(k)
+}
+
+// retryChecks repeats at once what could not be checked while the cluster was away.
+func (r *Runner) retryChecks(now time.Time) {
+	for name := range r.catalog.unchecked {
+		if k := r.kinds[name]; k != nil && k.failures > 0 {
+			k.retryAt = now
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package jobrunner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// source is where the output of a container comes from.
+type source struct {
+	key outputKey
+	// text is what was followed of it, nil if nothing was.
+	text *tail
+	err  error
+}
+
+// openLog opens the output of a run that is not over, for bus.ServeLogs. A pod that is not the run's is refused.
+func (r *Runner) openLog(ctx context.Context, request bus.LogRequest) (io.ReadCloser, error) {
+	from, err := question(ctx, r, func(time.Time) source { return r.source(request) })
+	if err = errors.Join(err, from.err); err != nil {
+		return nil, err
+	}
+	output, err := r.deps.Cluster.Logs(ctx, from.key.pod, from.key.container, request.TailLines, request.Follow)
+	if !errors.Is(err, ErrNoOutput) {
+		return output, err
+	}
+	if from.text == nil {
+		return nil, fmt.Errorf("%w: %w", bus.ErrNoLog, err)
+	}
+	text, _ := from.text.lines(request.TailLines)
+	return io.NopCloser(bytes.NewReader(text)), nil
+}
+
+// source finds the container that a request means. It runs in Run's goroutine.
+func (r *Runner) source(request bus.LogRequest) source {
+	t := r.tracked[key{request.Definition, request.RunID}]
+	switch {
+	case t == nil:
+		return source{err: fmt.Errorf("%w: the run waits, or is over", bus.ErrNoLog)}
+	case t.object == nil || len(t.object.Pods) == 0:
+		return source{err: fmt.Errorf("%w: it has no pod", bus.ErrNoLog)}
+	}
+	pod, found := chosenPod(t.object.Pods, request.Pod)
+	if !found {
+		return source{err: fmt.Errorf("%w: the run has no pod %s", bus.ErrNoLog, request.Pod)}
+	}
+	container, found := r.chosenContainer(t, pod, request.Container)
+	if !found {
+		return source{err: fmt.Errorf("%w: the pod %s has no container %s", bus.ErrNoLog, pod.Name, request.Container)}
+	}
+	k := outputKey{pod.Name, container}
+	s := source{key: k}
+	if o := t.outputs[k]; o != nil {
+		s.text = o.text
+	}
+	return s
+}
+
+// chosenPod is the one of that name, or the newest one that has run, or the newest one.
+func chosenPod(pods []job.Pod, name string) (job.Pod, bool) {
+	if name != "" {
+		i := slices.IndexFunc(pods, func(p job.Pod) bool { return p.Name == name })
+		if i < 0 {
+			return job.Pod{}, false
+		}
+		return pods[i], true
+	}
+	for _, pod := range slices.Backward(pods) {
+		if !pod.StartedAt.IsZero() {
+			return pod, true
+		}
+	}
+	return pods[len(pods)-1], true
+}
+
+// chosenContainer is the one of that name, or the definition's own one, or the first one.
+func (r *Runner) chosenContainer(t *tracked, pod job.Pod, name string) (string, bool) {
+	if name != "" {
+		return name, slices.ContainsFunc(pod.Containers, func(c job.Container) bool { return c.Name == name })
+	}
+	main := slices.DeleteFunc(slices.Clone(pod.Containers), func(c job.Container) bool { return c.Init })
+	if len(main) == 0 {
+		return "", false
+	}
+	return main[min(r.catalog.active[t.definition].Container, len(main)-1)].Name, true
+}

@@ -1,0 +1,93 @@
+package jobrunner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// lookForLost has the whole queue looked at when there have been fewer requests of a definition than records that wait for one, for longer than it takes whoever
+// publishes to write both.
+func (r *Runner) lookForLost(now time.Time) {
+	depths := map[string]uint64{}
+	for _, q := range r.queues.all {
+		depths[q.definition] += q.depth
+	}
+	for name := range r.backlog.short {
+		if _, there := r.shelf[name]; !there {
+			delete(r.backlog.short, name)
+		}
+	}
+	for name := range r.shelf {
+		if uint64(r.shelf.waiting(name)) <= depths[name] { //nolint:gosec // it counts
+			delete(r.backlog.short, name)
+			continue
+		}
+		since, short := r.backlog.short[name]
+		if !short {
+			r.backlog.short[name] = now
+		} else if now.Sub(since) > r.timing.lost && now.Sub(r.backlog.wholeAt) > r.timing.lost {
+			r.backlog.again(now)
+		}
+	}
+}
+
+// mendLost queues requests again that are not in the queue although records wait for them: the stream was lost, or whoever published them ended in between.
+func (r *Runner) mendLost(ctx context.Context, at scan) {
+	lost, err := question(ctx, r, func(time.Time) []key { return r.lost(at) })
+	if err != nil {
+		return
+	}
+	for _, k := range lost {
+		if err := r.republish(ctx, k); err != nil && ctx.Err() == nil {
+			r.deps.Logger.Warn().Err(err).Str("job", k.definition).Str("run", k.id).Msg("a request that was lost could not be queued again: it will be tried again")
+		}
+	}
+}
+
+// lost are the records that wait for a request that was not seen. It runs in Run's goroutine.
+func (r *Runner) lost(at scan) (lost []key) {
+	for name, b := range r.shelf {
+		for id, kept := range b.runs {
+			k := key{name, id}
+			if _, seen := at.seen[k]; !seen && !kept.over() && at.began.Sub(kept.since()) > r.timing.lost {
+				lost = append(lost, k)
+			}
+		}
+	}
+	return lost
+}
+
+// republish queues the request of a record again. The record says where it is from then on.
+func (r *Runner) republish(ctx context.Context, k key) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience[onBus])
+	defer cancel()
+	run, revision, err := r.runs.Get(ctx, k.definition, k.id)
+	if err != nil || revision == 0 || run.Ending != nil || run.Phase != job.Queued && run.Phase != job.Waiting {
+		return err
+	}
+	message := job.Message{Definition: k.definition, RunID: k.id, Requester: run.Requester, Path: run.Path, Body: run.Request}
+	if job.RequestHash(message) != run.SpecHash {
+		return r.giveUp(ctx, run, revision)
+	}
+	if run.Sequence, err = r.deps.Bus.PublishJob(ctx, message); err != nil {
+		return err
+	}
+	r.deps.Logger.Info().Str("job", k.definition).Str("run", k.id).Msg("the request of a run was not in the queue: it is queued again")
+	if _, err = r.runs.Put(ctx, run, revision); errors.Is(err, bus.ErrOvertaken) {
+		return nil
+	}
+	return err
+}
+
+// giveUp ends a run whose request cannot be made again from the record: it was published for another name of the job, or is too large to be kept twice.
+func (r *Runner) giveUp(ctx context.Context, run job.Run, revision uint64) error {
+	run.Ending = &job.Ending{Phase: job.Failed, Reason: "RequestLost", Message: "the request is not in the queue any more", At: time.Now()}
+	if _, err := r.runs.Put(ctx, run, revision); err != nil && !errors.Is(err, bus.ErrOvertaken) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package jobrunner
+
+import (
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// recordReader passes on to Run's goroutine what the runs bucket holds.
+type recordReader struct{ runner *Runner }
+
+// ApplyRun implements bus.RunsReader.
+func (b recordReader) ApplyRun(run job.Run, revision uint64) {
+	b.runner.do(func(time.Time) { b.runner.applyRun(run, revision) })
+}
+
+// RemoveRun implements bus.RunsReader.
+func (b recordReader) RemoveRun(definition, id string) {
+	b.runner.do(func(time.Time) { b.runner.removeRun(key{definition, id}) })
+}
+
+// AppliedRuns implements bus.RunsReader.
+func (b recordReader) AppliedRuns(revision uint64) {
+	b.runner.do(func(time.Time) { b.runner.onRead(revision) })
+}
+
+func (r *Runner) applyRun(run job.Run, revision uint64) {
+	k := key{run.Definition, run.ID}
+	if newer := r.shelvedAt[k]; revision < newer {
+		return
+	}
+	t := r.tracked[k]
+	if t == nil && rests(run) {
+		r.shelf.put(run)
+		return
+	}
+	if t == nil {
+		t = r.track(k)
+		t.doubt = false // this is newer than what was on the shelf
+	}
+	r.take(t, written{run, revision})
+}
+
+// removeRun takes that a record is gone. Watches may be late, so a run that is being worked on is read.
+func (r *Runner) removeRun(k key) {
+	if r.shelf.take(k) {
+		return
+	}
+	if t := r.tracked[k]; t != nil && t.known {
+		t.doubt = true
+		r.touch(t)
+	}
+}
+
+// onRead notes how far the watch has come, and begins to take requests once all records are known.
+func (r *Runner) onRead(revision uint64) {
+	for k, at := range r.shelvedAt {
+		if at <= revision {
+			delete(r.shelvedAt, k)
+		}
+	}
+	if r.read {
+		return
+	}
+	r.read = true
+	close(r.backlog.begin)
+	r.begin()
+}
+
+// begin does what has waited for all records and all Jobs.
+func (r *Runner) begin() {
+	if r.ready() {
+		r.sortStrays()
+		r.reviewAll()
+	}
+}
+
+// ready reports whether everything that takes a slot is known.
+func (r *Runner) ready() bool { return r.observed && r.read }
+
+// rest takes the run off the table if nothing has to be done for it, now or at a later time.
+func (r *Runner) rest(t *tracked) {
+	switch {
+	case t.delivery != nil || t.doubt:
+	case t.known && rests(t.run):
+		r.forget(t)
+		r.shelf.put(t.run)
+		r.shelvedAt[t.key] = t.revision // the watch may still tell what was before
+	case !t.known:
+		r.forget(t)
+		if t.object != nil { // one that is suspended, or about to go
+			r.strays[t.object.Name] = stray{object: *t.object, since: time.Now(), sorted: true}
+		}
+	}
+}

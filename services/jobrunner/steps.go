@@ -1,0 +1,228 @@
+package jobrunner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicefaas/sluice/pkg/job"
+)
+
+// step is what is to be done next for a run.
+type step struct {
+	place place
+	work  work
+}
+
+// consider decides about the run, unless a helper is at work for it.
+func (r *Runner) consider(t *tracked, now time.Time) {
+	r.recount(t)
+	r.followOutputs(t)
+	t.due = time.Time{}
+	if t.busy || r.tracked[t.key] != t {
+		return
+	}
+	if next, ok := r.next(t, now); ok {
+		r.turns.add(next.place, t)
+		return
+	}
+	r.rest(t)
+}
+
+// next is the step that is due for the run: that of job.Decide, or one that brings what Decide wants to know.
+func (r *Runner) next(t *tracked, now time.Time) (step, bool) {
+	if s := t.said; s != nil && t.creating() && t.run.Reason != s.reason {
+		return r.say(t, s, now), true
+	}
+	switch {
+	case now.Before(t.notBefore):
+		r.wakeAt(t, t.notBefore)
+		return step{}, false
+	case t.doubt:
+		return r.readRecord(t), true
+	case r.deleted(t, now):
+		return r.store(t, ended(t.run, now, job.Cancelled, job.ReasonDefinitionDeleted, "there is no job of the name "+t.definition+" any more")), true
+	case t.wrong != "" && t.waits():
+		return r.store(t, ended(t.run, now, job.Failed, reasonBadMessage, t.wrong)), true
+	case t.wrong != "" && t.delivery != nil && (!t.known || t.run.Phase.Final()):
+		return r.bury(t, reasonBadMessage, t.wrong), true
+	}
+	return r.decided(t, job.Decide(r.sight(t, now)), now)
+}
+
+// decided makes a step of what was decided.
+func (r *Runner) decided(t *tracked, a job.Action, now time.Time) (step, bool) {
+	switch a.Step {
+	case job.Store:
+		return r.store(t, a.Record), true
+	case job.Look:
+		return r.look(t), true
+	case job.Create:
+		return r.create(t), true
+	case job.Resume:
+		return r.resume(t, a.UID), true
+	case job.Delete:
+		return r.remove(t, a.UID), true
+	case job.Capture:
+		return r.capture(t), true
+	case job.Arm:
+		return r.arm(t, a.UID), true
+	case job.Announce:
+		if !t.dropped && droppable(t.run) {
+			return r.drop(t), true
+		}
+		return r.announce(t), true
+	case job.Ack:
+		if t.run.Phase.Final() && t.run.Reason == job.ReasonDefinitionDeleted {
+			return r.bury(t, reasonUnknownJob, t.run.Message), true
+		}
+		return r.acknowledge(t), true
+	case job.Bury:
+		return r.bury(t, a.Reason, a.Detail), true
+	}
+	if !a.Until.IsZero() {
+		r.wakeAt(t, a.Until)
+	}
+	return r.lookAgain(t, now)
+}
+
+// droppable reports whether the request of a run that has ended in the queue is of no use any more. Others are kept as dead letters when they are taken.
+func droppable(run job.Run) bool {
+	cancelled := run.Phase == job.Cancelled && run.Reason != job.ReasonDefinitionDeleted
+	return run.JobUID == "" && run.Sequence != 0 && (cancelled || run.Reason == job.ReasonQueueDeadlineExceeded)
+}
+
+// lookAgain asks about a Job that is on its way out, now and then.
+func (r *Runner) lookAgain(t *tracked, now time.Time) (step, bool) {
+	leaving := t.object != nil && t.looked && (t.object.Deleting || t.run.Ending != nil)
+	if !t.known || t.run.Closed || !leaving {
+		return step{}, false
+	}
+	if due := t.lookedAt.Add(r.timing.relook); now.Before(due) {
+		r.wakeAt(t, due)
+		return step{}, false
+	}
+	return r.look(t), true
+}
+
+// passed tells a test of a step that has been done.
+func (r *Runner) passed(s job.Step, run job.Run) {
+	if r.deps.Passed != nil {
+		r.deps.Passed(s, run)
+	}
+}
+
+func (r *Runner) look(t *tracked) step {
+	name, run := t.name, t.run
+	return step{onCluster, func(ctx context.Context) func(time.Time) {
+		object, err := r.deps.Cluster.Get(ctx, name)
+		if err == nil {
+			r.passed(job.Look, run)
+		}
+		return func(now time.Time) {
+			if r.onCluster(t, err, now) {
+				t.hasLooked(object, now)
+			}
+		}
+	}}
+}
+
+// create makes the Job, or looks at the one that is there. Nothing is known after any other error than a refusal: the Job is created again, under the same name.
+func (r *Runner) create(t *tracked) step {
+	run := t.run
+	return step{onCluster, func(ctx context.Context) func(time.Time) {
+		c := r.createOrGet(ctx, run)
+		if c.err == nil {
+			r.passed(job.Create, run)
+		}
+		return func(now time.Time) { r.onCreated(t, c, now) }
+	}}
+}
+
+// createOrGet asks for the Job. Whatever it is refused for, it may be there already, and even be the very one that fills the quota.
+func (r *Runner) createOrGet(ctx context.Context, run job.Run) creation {
+	manifest, err := job.Manifest(run, r.deps.Cluster.Namespace())
+	if err != nil {
+		return creation{outcome: outcomeInvalid, denied: &job.Denial{ForGood: true, Reason: job.ReasonInvalidSpec, Message: err.Error()}}
+	}
+	object, err := r.deps.Cluster.Create(ctx, manifest)
+	c := creation{object: object, outcome: outcomeCreated, err: err}
+	switch {
+	case err == nil:
+		return c
+	case errors.Is(err, ErrExists):
+		c.outcome = outcomeExists
+	case errors.Is(err, ErrQuota):
+		c.outcome, c.denied = outcomeQuota, &job.Denial{Reason: job.ReasonJobQuotaExceeded, Message: err.Error()}
+	case errors.Is(err, ErrInvalid):
+		c.outcome, c.denied = outcomeInvalid, &job.Denial{ForGood: true, Reason: job.ReasonInvalidSpec, Message: err.Error()}
+	default:
+		c.outcome = outcomeError
+		return c
+	}
+	if c.object, c.err = r.deps.Cluster.Get(ctx, run.JobName); c.err != nil || c.object != nil {
+		c.denied = nil
+	}
+	return c
+}
+
+// resume lets the Job run that was looked at. A Job that has changed, or may have been resumed, is looked at again.
+func (r *Runner) resume(t *tracked, uid string) step {
+	run, name, version := t.run, t.object.Name, t.object.Version
+	return step{onCluster, func(ctx context.Context) func(time.Time) {
+		object, err := r.deps.Cluster.Resume(ctx, name, uid, version)
+		if err == nil {
+			r.passed(job.Resume, run)
+		}
+		return func(now time.Time) {
+			if errors.Is(err, ErrChanged) {
+				t.looked = false
+				return
+			}
+			if r.onCluster(t, err, now) && object != nil {
+				t.hasLooked(object, now)
+			} else {
+				t.looked = false
+			}
+		}
+	}}
+}
+
+// remove begins to delete the Job.
+func (r *Runner) remove(t *tracked, uid string) step {
+	run, name := t.run, t.object.Name
+	return step{onCluster, func(ctx context.Context) func(time.Time) {
+		err := r.deps.Cluster.Delete(ctx, name, uid)
+		if err == nil {
+			r.passed(job.Delete, run)
+		}
+		return func(now time.Time) {
+			t.object, t.looked = nil, false
+			if !r.onCluster(t, err, now) {
+				t.kept = false // it may still end by itself
+			}
+		}
+	}}
+}
+
+// arm gives the Job its TTL.
+func (r *Runner) arm(t *tracked, uid string) step {
+	run, name, ttl := t.run, t.object.Name, *t.run.TTL
+	return step{onCluster, func(ctx context.Context) func(time.Time) {
+		err := r.deps.Cluster.Arm(ctx, name, uid, ttl)
+		if err == nil {
+			r.passed(job.Arm, run)
+		}
+		return func(now time.Time) {
+			if !r.onCluster(t, err, now) {
+				t.looked = false
+				return
+			}
+			if t.object != nil && t.object.UID == uid {
+				armed := *t.object
+				armed.TTL = &ttl
+				t.object = &armed
+			}
+		}
+	}}
+}
