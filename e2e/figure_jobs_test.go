@@ -31,7 +31,8 @@ func (s *system) jobStartFigures(ctx context.Context, t *testing.T) {
 	var object, ours, plain []float64
 	for n := range count {
 		id, sent := s.askJobTimed(ctx, t, d.name, args("1"))
-		s.awaitEnd(ctx, t, d.name, id, "Succeeded")
+		r := s.awaitEnd(ctx, t, d.name, id, "Succeeded")
+		t.Logf("queued %.0f, created %.0f, seen %.0f ms after the request; moves %v", millis(r.QueuedAt.Sub(sent)), millis(r.CreatedAt.Sub(sent)), millis(objects.seenAt(id).Sub(sent)), r.Moves)
 		object = append(object, millis(objects.seenAt(id).Sub(sent)))
 		ours = append(ours, millis(pods.startOf(t, labelRun, id).Sub(sent)))
 		name := fmt.Sprintf("plain-%d", n)

@@ -12,7 +12,7 @@ import (
 )
 
 // loaded are the images that the scenarios need, by the names of their tars.
-var loaded = []string{"gateway", "dispatcher", "scaler", "jobrunner", "nats", "e2e-function", "demo-slimfaas", "demo-database"}
+var loaded = []string{"gateway", "dispatcher", "scaler", "jobrunner", "nats", "e2e-function", "demo-slimfaas", "demo-database", "demo-batch"}
 
 // imageFiles are the tars of the images; make builds them.
 func (s settings) imageFiles() ([]string, error) {

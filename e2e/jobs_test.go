@@ -73,23 +73,7 @@ func (s *system) define(ctx context.Context, t *testing.T, d definition) definit
 	if d.image == "" {
 		d.image = s.settings.functionImage
 	}
-	crons := s.kube.BatchV1().CronJobs(s.kube.namespace)
-	if _, err := crons.Create(ctx, d.cronJob(), metav1.CreateOptions{}); err != nil {
-		t.Fatalf("make the definition %s: %v", d.name, err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := crons.Delete(ctx, d.name, metav1.DeleteOptions{}); ignoreNotFound(err) != nil {
-			t.Errorf("remove the definition %s: %v", d.name, err)
-		}
-		background := metav1.DeletePropagationBackground
-		err := s.kube.BatchV1().Jobs(s.kube.namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background},
-			metav1.ListOptions{LabelSelector: labelDefinition + "=" + d.name})
-		if err != nil {
-			t.Errorf("remove the Jobs of %s: %v", d.name, err)
-		}
-	})
+	s.create(ctx, t, d.cronJob())
 	if d.annotations[annotationVisibility] != "Public" {
 		return d
 	}
@@ -109,6 +93,30 @@ func (s *system) define(ctx context.Context, t *testing.T, d definition) definit
 	return d
 }
 
+const kindCronJob = "CronJob"
+
+// create makes a definition, and removes it and its Jobs when the scenario is over.
+func (s *system) create(ctx context.Context, t *testing.T, cron *batchv1.CronJob) {
+	t.Helper()
+	crons := s.kube.BatchV1().CronJobs(s.kube.namespace)
+	if _, err := crons.Create(ctx, cron, metav1.CreateOptions{}); err != nil {
+		t.Fatalf("make the definition %s: %v", cron.Name, err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := crons.Delete(ctx, cron.Name, metav1.DeleteOptions{}); ignoreNotFound(err) != nil {
+			t.Errorf("remove the definition %s: %v", cron.Name, err)
+		}
+		background := metav1.DeletePropagationBackground
+		err := s.kube.BatchV1().Jobs(s.kube.namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background},
+			metav1.ListOptions{LabelSelector: labelDefinition + "=" + cron.Name})
+		if err != nil {
+			t.Errorf("remove the Jobs of %s: %v", cron.Name, err)
+		}
+	})
+}
+
 // run is a run as GET /jobs/{name}/runs/{id} tells it, as far as scenarios look at it.
 type run struct {
 	ID         string    `json:"runId"`
@@ -117,6 +125,11 @@ type run struct {
 	Message    string    `json:"message"`
 	JobName    string    `json:"jobName"`
 	QueuedAt   time.Time `json:"queuedAt"`
+	CreatedAt  time.Time `json:"createdAt"`
+	Moves      []struct {
+		At    time.Time `json:"at"`
+		Phase string    `json:"phase"`
+	} `json:"moves"`
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Pods       []struct {

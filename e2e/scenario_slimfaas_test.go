@@ -9,6 +9,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -45,7 +46,7 @@ func (s *system) slimFaasTour(ctx context.Context, t *testing.T) {
 		"/services/" + serviceGateway + ":http/proxy"})
 }
 
-// apply makes the Deployment or StatefulSet of the file, and removes it when the scenario is over.
+// apply makes the Deployment, StatefulSet or CronJob of the file, and removes it when the scenario is over.
 func (s *system) apply(ctx context.Context, t *testing.T, file string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -71,6 +72,12 @@ func (s *system) apply(ctx context.Context, t *testing.T, file string) {
 		}
 		_, err = s.kube.AppsV1().StatefulSets(s.kube.namespace).Create(ctx, &set, metav1.CreateOptions{})
 		s.removeLater(t, meta.Kind, set.Name)
+	case kindCronJob:
+		var cron batchv1.CronJob
+		if err := yaml.UnmarshalStrict(text, &cron); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		s.create(ctx, t, &cron)
 	default:
 		t.Fatalf("%s: kind %q is not in the demo", file, meta.Kind)
 	}

@@ -172,6 +172,7 @@ func BenchmarkRequestToJob(b *testing.B) {
 		}
 		took = append(took, float64((<-made).Sub(sent).Microseconds())/1000)
 	}
+	b.Logf("%.0f", took)
 	slices.Sort(took)
 	b.ReportMetric(took[len(took)/2], "ms-p50")
 	b.ReportMetric(took[len(took)*99/100], "ms-p99")

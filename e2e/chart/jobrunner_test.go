@@ -47,7 +47,11 @@ func TestJobrunnerHasTheRightsItNeeds(t *testing.T) {
 	requestJobs(t, conn, "hello", "late")
 
 	// Made, and let run; its pod succeeds; it gets its TTL once its result is kept.
-	p.succeed(t, p.jobPod(t, space, "hello"))
+	pod := p.jobPod(t, space, "hello")
+	if pod.Spec.ServiceAccountName != "default" { // not the jobrunner's, which may make further Jobs
+		t.Errorf("the job's pod has the account %s", pod.Spec.ServiceAccountName)
+	}
+	p.succeed(t, pod)
 	until(t, "the Job has its TTL", func(ctx context.Context) (bool, string) {
 		job, err := p.jobOf(ctx, space, "hello")
 		return err == nil && job != nil && job.Spec.TTLSecondsAfterFinished != nil, fmt.Sprint(err, said)

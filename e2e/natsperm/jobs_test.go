@@ -31,7 +31,7 @@ func jobsTable(p string) map[string]rights {
 				p + ".job.*", p + ".deadjob.*", p + ".jobstate.*.*", p + ".joboutput.*", p + ".run-revision.*.*", p + ".definitions-revision",
 				p + ".wake.*", p + ".activity",
 				"$KV." + p + "-runs.*.*", "$KV." + p + "-definitions.*", "$O." + p + "-joblogs.C.*", "$O." + p + "-joblogs.M.*",
-				"$JS.API.INFO", "$JS.API.STREAM.MSG.DELETE." + p + "-jobs", "$JS.API.DIRECT.GET." + p + "-jobs", "$JS.API.STREAM.PURGE.OBJ_" + p + "-joblogs",
+				"$JS.API.INFO", "$JS.API.STREAM.INFO.KV_" + p + "-runs", "$JS.API.STREAM.MSG.DELETE." + p + "-jobs", "$JS.API.DIRECT.GET." + p + "-jobs", "$JS.API.STREAM.PURGE.OBJ_" + p + "-joblogs",
 				"$JS.API.CONSUMER.CREATE." + p + "-jobs.*." + p + ".job.*", "$JS.API.CONSUMER.MSG.NEXT." + p + "-jobs.*",
 				"$JS.API.CONSUMER.RESET." + p + "-jobs.*", "$JS.ACK." + p + "-jobs.>",
 			}, made, follow, read),

@@ -14,7 +14,7 @@ import (
 // The tour of SlimFaas's demo in the local mode: the real program with the manifests of deploy/demo/slimfaas.
 func TestTourInTheLocalMode(t *testing.T) {
 	folder := t.TempDir()
-	for _, program := range []string{"slimfaas", "database"} {
+	for _, program := range []string{"slimfaas", "database", "batch"} {
 		local.Build(t, filepath.Join(folder, "bin", "demo", program), "./deploy/demo/"+program)
 	}
 	demo := filepath.Join("deploy", "demo", "slimfaas", "manifests")

@@ -1,5 +1,5 @@
-// Package tour takes the tour of SlimFaas's demo with the functions of deploy/demo/slimfaas: sync and async calls, dependencies, private
-// functions, events, waking and a callback. It knows a gateway only, so that the same tour is taken in the local mode and on a cluster.
+// Package tour takes the tour of SlimFaas's demo with the functions and jobs of deploy/demo/slimfaas: sync and async calls, dependencies, private
+// functions, events, waking, a callback and jobs. It knows a gateway only, so that the same tour is taken in the local mode and on a cluster.
 package tour
 
 import (
@@ -56,6 +56,11 @@ func Take(ctx context.Context, t *testing.T, gateway Gateway) {
 		{"a private event can be published from inside only", tourist.privateEvent},
 		{"functions are woken", tourist.wake},
 		{"a call with a callback stays open until that comes", tourist.callback},
+		{"a job runs with the arguments of its request", tourist.job},
+		{"the status of jobs has the public ones with their runs", tourist.jobStatus},
+		{"no more jobs run than NumberParallelJob says, the others have a place, and each can be cancelled", tourist.jobQueue},
+		{"a private job is not there from outside", tourist.privateJob},
+		{"a job takes an image of its list and no other", tourist.jobImage},
 	} {
 		t.Run(stop.sentence, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, patience)

@@ -129,8 +129,6 @@ type Bus struct {
 	calls atomic.Pointer[jetstream.Stream]
 	// jobs is the handle of the jobs stream, nil until it is first used.
 	jobs atomic.Pointer[jetstream.Stream]
-	// jobsMade is the creation time of the jobs stream in Unix milliseconds, 0 while unknown.
-	jobsMade atomic.Int64
 	// keys is the bucket of idempotency keys, nil until it is first used.
 	keys atomic.Pointer[jetstream.KeyValue]
 	// group is nil without GroupCommit.

@@ -180,15 +180,15 @@ func TestEventThatCannotBeHandledComesAgain(t *testing.T) {
 func TestSlowEventIsHandledOnce(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
-	b := ensureEvents(t, server, func(c *Config) { c.Settings.AckWait = 300 * time.Millisecond })
+	b := ensureEvents(t, server, func(c *Config) { c.Settings.AckWait = 2 * time.Second })
 	told := make(chan followed, 10)
 	slow := func(_ context.Context, e followed) error {
 		told <- e
-		<-time.After(time.Second)
+		<-time.After(5 * time.Second)
 		return nil
 	}
 	follow(t, b, slow)
-	follow(t, connect(t, server, func(c *Config) { c.Settings.AckWait = 300 * time.Millisecond }), slow)
+	follow(t, connect(t, server, func(c *Config) { c.Settings.AckWait = 2 * time.Second }), slow)
 	publishEvent(t, b, Event{Name: "a"})
 	next(t, told)
 	eventually(t, "the stream is empty", func() bool { return storedEvents(t, b) == 0 })

@@ -27,9 +27,9 @@ func (b *Bus) Guard(ctx context.Context) error {
 	return (&guard{bus: b, stream: b.CallsStream(), made: b.created.Load}).run(ctx)
 }
 
-// GuardJobs is Guard for the jobs stream. It is for the jobrunner.
+// GuardJobs is Guard for the bucket of runs, which remembers what was started. It is for the jobrunner.
 func (b *Bus) GuardJobs(ctx context.Context) error {
-	return (&guard{bus: b, stream: b.JobsStream(), made: b.jobsMade.Load}).run(ctx)
+	return (&guard{bus: b, stream: valuesStream(b.RunsBucket()), made: func() int64 { return 0 }}).run(ctx)
 }
 
 // guard is the state of one Guard.

@@ -44,10 +44,7 @@ func (b *Bus) AwaitJobs(ctx context.Context) error {
 	return b.awaitStream(ctx, "jobs stream", b.JobsStream(), b.useJobs)
 }
 
-func (b *Bus) useJobs(stream jetstream.Stream) {
-	b.jobsMade.Store(stream.CachedInfo().Created.UnixMilli())
-	b.jobs.Store(&stream)
-}
+func (b *Bus) useJobs(stream jetstream.Stream) { b.jobs.Store(&stream) }
 
 func (b *Bus) jobsStream(ctx context.Context) (jetstream.Stream, error) {
 	return b.handle(ctx, &b.jobs, b.JobsStream())

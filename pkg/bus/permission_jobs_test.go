@@ -11,7 +11,8 @@ import (
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
-// jobSubjectsOf are those that docs/nats.md lists for jobs.
+// jobSubjectsOf are those with which a service can do everything with jobs that the package offers to it: those that docs/nats.md lists for jobs, and $JS.API.DIRECT.GET for
+// Runs.List, ScanJobs and GetLog, and STREAM.INFO of the runs for GuardJobs, where the service does without them.
 var jobSubjectsOf = map[string]server.Permissions{
 	"gateway": {
 		Publish: &server.SubjectPermission{Allow: []string{
@@ -33,7 +34,7 @@ var jobSubjectsOf = map[string]server.Permissions{
 			"$JS.API.STREAM.CREATE.sluice-jobs", "$JS.API.STREAM.CREATE.sluice-dead", "$JS.API.STREAM.CREATE.KV_sluice-runs", "$JS.API.STREAM.CREATE.KV_sluice-definitions",
 			"$JS.API.STREAM.CREATE.OBJ_sluice-joblogs", "$JS.API.STREAM.UPDATE.sluice-jobs", "$JS.API.STREAM.UPDATE.sluice-dead", "$JS.API.STREAM.UPDATE.KV_sluice-runs",
 			"$JS.API.STREAM.UPDATE.KV_sluice-definitions", "$JS.API.STREAM.UPDATE.OBJ_sluice-joblogs",
-			"$JS.API.STREAM.INFO.sluice-jobs", "$JS.API.STREAM.MSG.DELETE.sluice-jobs", "$JS.API.STREAM.PURGE.OBJ_sluice-joblogs",
+			"$JS.API.STREAM.INFO.sluice-jobs", "$JS.API.STREAM.INFO.KV_sluice-runs", "$JS.API.STREAM.MSG.DELETE.sluice-jobs", "$JS.API.STREAM.PURGE.OBJ_sluice-joblogs",
 			"$JS.API.STREAM.MSG.GET.KV_sluice-runs", "$JS.API.STREAM.MSG.GET.OBJ_sluice-joblogs",
 			"$JS.API.DIRECT.GET.sluice-jobs", "$JS.API.DIRECT.GET.KV_sluice-runs", "$JS.API.DIRECT.GET.OBJ_sluice-joblogs",
 			"$JS.API.CONSUMER.CREATE.sluice-jobs.*.sluice.job.*", "$JS.API.CONSUMER.RESET.sluice-jobs.*", "$JS.API.CONSUMER.MSG.NEXT.sluice-jobs.*", "$JS.ACK.sluice-jobs.>",
@@ -74,6 +75,9 @@ func TestJobsNeedNoOtherSubjects(t *testing.T) {
 	checkSharedRuns(t, own, runs)
 	checkRequests(t, runner, gateway)
 	checkOutput(t, runner, gateway)
+	if err := runner.GuardJobs(within(t, quiet)); err != nil {
+		t.Error(err)
+	}
 }
 
 func checkSharedDefinitions(t *testing.T, own, shared *Definitions) {

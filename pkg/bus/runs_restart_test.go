@@ -225,15 +225,27 @@ func TestReadOfARunIsNeverStale(t *testing.T) {
 	}
 }
 
+// It is not left to chance: no other server is asked.
+func TestRunIsReadFromTheLeader(t *testing.T) {
+	t.Parallel()
+	s := limited(t, []string{"$JS.API.INFO", "$JS.API.STREAM.>", "$KV.>", "sluice.>"}, []string{"_INBOX.sluice.tester.>"})
+	r := openRuns(t, connectOnly(t, s.URL(), asUser))
+	revision := putRun(t, r, run("j", "1", job.Queued), 0)
+	if _, got := getRun(t, r, "j", "1"); got != revision {
+		t.Errorf("read revision %d, want %d", got, revision)
+	}
+	if err := r.List(within(t, soon), "j", func(job.Run) bool { return true }); err == nil {
+		t.Error("what any server may answer is permitted: this test says nothing")
+	}
+}
+
 // A list that is interrupted by a restart goes on where it was.
 func TestListOfRunsGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
 	r := openRuns(t, connectOnly(t, server.URL(), patient))
 	const count = 3*scanBatch + 10
-	for i := range count {
-		putRun(t, r, run("j", fmt.Sprint(i), job.Queued), 0)
-	}
+	putRuns(t, r, count)
 	told := map[string]int{}
 	err := r.List(within(t, unhurried), "", func(record job.Run) bool {
 		if len(told) == scanBatch/2 {

@@ -14,7 +14,7 @@ import (
 
 // Bounds of what one request of scan brings: a message more than that many bytes.
 const (
-	scanBatch = 512
+	scanBatch = 256
 	scanBytes = 2 << 20
 )
 

@@ -111,7 +111,7 @@ func TestServerWithoutJetStreamIsNamed(t *testing.T) {
 	t.Parallel()
 	s := bustest.Start(t, func(o *server.Options) { o.JetStream = false })
 	b := connectOnly(t, s.URL())
-	if err := b.EnsureCalls(within(t, time.Second)); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "JetStream does not answer: it is not enabled") {
+	if err := b.EnsureCalls(within(t, 5*time.Second)); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "JetStream does not answer: it is not enabled") {
 		t.Errorf("got %v", err)
 	}
 }

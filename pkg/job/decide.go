@@ -140,24 +140,16 @@ func whenUnfinished(s Sight) Action {
 	return store(next.end(s.Now, Failed, ReasonStartDeadlineExceeded, message))
 }
 
-// whenEnding deletes what there is of the run's Job, then ends the run. A Job that has ended before it could be deleted has the end that it has.
+// whenEnding deletes what there is of the run's Job, then ends the run.
 func whenEnding(s Sight) Action {
 	r, o := s.Run, s.Object
-	if r.JobName != "" && !s.Looked {
-		return Action{Step: Look}
-	}
-	ours := s.Looked && o != nil && (o.UID == r.JobUID || r.JobUID == "" && o.IsOf(r) || r.stray(*o))
 	switch {
+	case r.JobName != "" && !s.Looked:
+		return Action{Step: Look}
 	case s.Message != nil && r.JobUID != "": // the record alone leads to the end
 		return Action{Step: Ack}
-	case ours && o.Deleting: // its pods end
-		return Action{}
-	case ours && !s.Kept && (o.End != "" || o.Started() || !r.StartedAt.IsZero()): // the output goes with the pods
-		return Action{Step: Capture}
-	case ours && o.End != "":
-		return store(r.ended(s.Now, *o, s.Result))
-	case ours:
-		return Action{Step: Delete, UID: o.UID}
+	case s.Looked && o != nil && r.owns(*o):
+		return endJob(s)
 	}
 	if s.Kept {
 		r = r.keep(s.Result)
@@ -165,27 +157,48 @@ func whenEnding(s Sight) Action {
 	return store(r.finish(s.Now, r.Ending.Phase, r.Ending.Reason, r.Ending.Message))
 }
 
+// endJob deletes the Job. One that has ended before it could be deleted has the end that it has.
+func endJob(s Sight) Action {
+	r, o := s.Run, s.Object
+	started := o.Started() || !r.StartedAt.IsZero()
+	switch {
+	case o.Deleting: // its pods end
+		return Action{}
+	case !s.Kept && (started || o.End != ""): // the output goes with the pods
+		return Action{Step: Capture}
+	case o.End != "":
+		return store(r.ended(s.Now, *o, s.Result))
+	}
+	return Action{Step: Delete, UID: o.UID}
+}
+
 // whenFinal leaves nothing behind: the message is out of the queue, no Job is left that has not its TTL, the end is announced.
 func whenFinal(s Sight) Action {
 	r, o := s.Run, s.Object
 	switch {
-	case s.Message != nil && (r.Phase == Rejected || r.Reason == ReasonInvalidSpec && r.JobUID == ""):
-		return Action{Step: Bury, Reason: r.Reason, Detail: r.Message}
 	case s.Message != nil:
-		return Action{Step: Ack}
+		return letGo(r)
 	case o != nil && r.stray(*o):
 		return Action{Step: Delete, UID: o.UID}
 	case r.Closed:
 		return Action{}
 	case r.JobName != "" && !s.Looked:
 		return Action{Step: Look}
-	case o != nil && o.UID == r.JobUID && r.TTL != nil && o.TTL == nil && !o.Deleting:
+	case o != nil && r.unarmed(*o):
 		return Action{Step: Arm, UID: o.UID}
 	case !s.Announced:
 		return Action{Step: Announce}
 	}
 	r.Closed = true
 	return store(r)
+}
+
+// letGo takes the message of a run that is over out of the queue. One that could not be run at all stays as a dead letter.
+func letGo(r Run) Action {
+	if r.Phase == Rejected || r.Reason == ReasonInvalidSpec && r.JobUID == "" {
+		return Action{Step: Bury, Reason: r.Reason, Detail: r.Message}
+	}
+	return Action{Step: Ack}
 }
 
 func store(r Run) Action { return Action{Step: Store, Record: r} }

@@ -114,9 +114,15 @@ func TestSuspendedByAPerson(t *testing.T) {
 		{"while it runs: Kubernetes forgets when it started", saw(paused, waiting), "Rest"},
 		{"for hours", saw(paused, waiting, hoursLater), "Rest"},
 		{"resumed", saw(paused, resumed, hoursLater), "Store Running Active 1"},
+		{"before anybody has noted that it was resumed, but a pod ran", saw(runIn(job.Pending), newJob(1, suspended|started)), "Store Running Suspended 1"},
+		{"in a record that does not say when it was resumed", saw(runIn(job.Running, func(r *job.Run) { r.ResumedAt = time.Time{} }), waiting), "Store Running Suspended 1"},
 		{"before a pod ran", saw(runIn(job.Pending, withResume), waiting), "Store Pending Suspended 1"},
 		{"before a pod ran, for hours", saw(runIn(job.Pending, withResume), waiting, hoursLater), "Store Pending Suspended 1"},
 	})
+	adopted := job.Decide(saw(runIn(job.Creating), resumed)).Record
+	if adopted.JobUID != "1" || adopted.ResumedAt.IsZero() {
+		t.Errorf("a Job that ran under a record that was lost: UID %q, resumed at %s", adopted.JobUID, adopted.ResumedAt)
+	}
 }
 
 // TestH6StartDeadline counts while the Job may run, and no pod has.
@@ -135,6 +141,7 @@ func TestH6StartDeadline(t *testing.T) {
 		{"over", saw(pulling, resumed, troubled, after(limit)), "Store Pending ImagePullBackOff 1 ending StartDeadlineExceeded"},
 		{"over, but a pod has run", saw(pulling, running, after(limit)), "Store Running Active 1"},
 		{"over, but it has ended", saw(pulling, done, after(limit)), "Capture"},
+		{"over, but somebody deletes it", saw(pulling, resumed|deleting, after(limit)), "Store Pending Terminating 1"},
 		{"over, but Kueue holds it", saw(runIn(job.Pending), waiting, held, after(limit)), "Store Pending Admission 1"},
 		{"over, but the Job was never resumed, because no runner was there", saw(runIn(job.Pending), waiting, after(limit)), "Resume 1"},
 		{"resumed late", saw(runIn(job.Pending), resumed, after(limit)), "Store Pending Created 1"},
@@ -147,6 +154,11 @@ func TestH6StartDeadline(t *testing.T) {
 	if rest := job.Decide(saw(pulling, resumed, troubled, after(limit-1))); !rest.Until.Equal(modelNoon.Add(limit)) {
 		t.Errorf("asks again at %s", rest.Until)
 	}
+	counted := saw(pulling, resumed, troubled, after(limit-time.Second))
+	counted.Run.UpdatedAt, counted.Object.Counts.Active = counted.Now, 1
+	if rest := job.Decide(counted); rest.Step != job.Rest || !rest.Until.Equal(modelNoon.Add(limit)) {
+		t.Errorf("with counts to write: %s until %s", rest.Step, rest.Until)
+	}
 
 	late := modelNoon.Add(time.Hour)
 	admitted := job.Decide(saw(runIn(job.Pending), waiting, held)).Record
@@ -158,6 +170,17 @@ func TestH6StartDeadline(t *testing.T) {
 		{"admitted after an hour", saw(admitted, resumed, held, after(time.Hour+limit-1)), "Rest"},
 		{"admitted for longer than the limit", saw(admitted, resumed, held, after(time.Hour+limit)), "Store Pending Created 1 ending StartDeadlineExceeded"},
 	})
+}
+
+// TestOutputOfADeletedJobIsKept: what was captured of a Job is not lost with it.
+func TestOutputOfADeletedJobIsKept(t *testing.T) {
+	for name, s := range map[string]job.Sight{
+		"by a person": saw(runIn(job.Running), 0, captured), "by a cancel": saw(runIn(job.Running, ending), 0, captured), "not at all": saw(runIn(job.Running), done, captured),
+	} {
+		if a := job.Decide(s); len(a.Record.Log) != 1 || !a.Record.Phase.Final() {
+			t.Errorf("deleted %s: %s, %d parts of output", name, words(a), len(a.Record.Log))
+		}
+	}
 }
 
 func TestQueueDeadline(t *testing.T) {
@@ -188,7 +211,7 @@ func TestRestoredRecords(t *testing.T) {
 		{"somebody else's", saw(job.Run{}, others, unknown), "Rest"},
 	})
 	r := job.Decide(saw(job.Run{}, running, unknown)).Record
-	if r.JobName != jobNames[0] || r.JobUID != "1" || len(r.Warnings) != 1 || !r.CreatedAt.Equal(modelNoon) || r.Attempt != 1 || r.TTL == nil {
+	if r.JobName != jobNames[0] || r.JobUID != "1" || len(r.Warnings) != 1 || !r.CreatedAt.Equal(modelNoon) || r.Attempt != 1 || r.TTL == nil || r.ResumedAt.IsZero() {
 		t.Errorf("made again: %+v", r)
 	}
 }

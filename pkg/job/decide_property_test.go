@@ -31,6 +31,7 @@ func drawRun(t *rapid.T) job.Run {
 	r.Closed = rapid.Bool().Draw(t, "closed")
 	r.QueueDeadline = rapid.IntRange(0, 900).Draw(t, "queue deadline")
 	r.StartedAt, r.ResumedAt, r.UpdatedAt = drawTimeNear(t, "started"), drawTimeNear(t, "resumed"), drawTimeNear(t, "updated")
+	r.Counts.Active = rapid.IntRange(0, 1).Draw(t, "counted")
 	if rapid.Bool().Draw(t, "ending") {
 		r.Ending = &job.Ending{Phase: job.Cancelled, Reason: job.ReasonUserRequested}
 	}

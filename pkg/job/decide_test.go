@@ -74,6 +74,7 @@ func conflict(s *job.Sight) { s.Accepted.SpecHash = "another" }
 func noQuota(s *job.Sight) {
 	s.Denied = &job.Denial{Reason: job.ReasonJobQuotaExceeded, Message: "used 1"}
 }
+func unlabelled(s *job.Sight) { s.Object.RunID = "" }
 func hoursLater(s *job.Sight) { s.Now = s.Now.Add(5 * time.Hour) }
 func invalid(s *job.Sight) {
 	s.Denied = &job.Denial{ForGood: true, Reason: job.ReasonInvalidSpec, Message: "spec is wrong"}
@@ -139,6 +140,7 @@ func TestH1EveryCrashIsGoneOnFrom(t *testing.T) {
 		{"finished before it was captured", saw(runIn(job.Running), done), "Capture"},
 		{"captured", saw(runIn(job.Running), done, captured), "Store Succeeded CompletionsReached 1"},
 		{"final before it was armed", saw(runIn(job.Succeeded), done), "Arm 1"},
+		{"final before it was armed, as it was seen before its end", saw(runIn(job.Succeeded), running), "Arm 1"},
 		{"armed before it was announced", saw(runIn(job.Succeeded), done|armed), "Announce"},
 		{"announced", saw(runIn(job.Succeeded), done|armed, toldEnd), "Store Succeeded Active 1 closed"},
 		{"closed", saw(runIn(job.Succeeded, closed), done|armed), "Rest"},
@@ -189,7 +191,10 @@ func TestH4CancelAnywhere(t *testing.T) {
 		{"the Job was faster", saw(runIn(job.Running, ending), done), "Capture"},
 		{"the Job was faster, and captured", saw(runIn(job.Running, ending), done, captured), "Store Succeeded CompletionsReached 1"},
 		{"looked before the cancel", saw(runIn(job.Running, ending), running, unlooked), "Look"},
+		{"the Job was faster, and its UID never recorded", saw(runIn(job.Creating, ending), done, captured), "Store Succeeded CompletionsReached 1"},
+		{"somebody has taken our labels off", saw(runIn(job.Pending, ending), resumed, unlabelled), "Delete 1"},
 		{"somebody else's Job has the name", saw(runIn(job.Creating, ending), others), "Store Cancelled UserRequested"},
+		{"a Job that a person has made has the name", saw(runIn(job.Pending, ending), newJob(2, started)), "Store Cancelled UserRequested 1"},
 	})
 }
 

@@ -7,6 +7,23 @@ import (
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
+// rules are how runners work. The zero value is right; each field is a mistake.
+type rules struct {
+	decide          func(job.Sight) job.Action
+	createRunning   bool // Jobs are not created suspended
+	armAtCreation   bool
+	writeBlindly    bool // without compare-and-set
+	ackOnReceipt    bool
+	lookAtCache     bool // the watch's cache is asked instead of the API server
+	believeOldLooks bool // Looked stays when the record is read again
+	believeEvents   bool // Looked is set by events of the watch
+	resumeByName    bool // without UID and version
+	endUnseen       bool // Looked stays when the run is to end
+	keepParts       bool // what was captured of a Job that runs stands for all of it
+	// overlook leaves out what is said about single steps, so that their consequences show.
+	overlook bool
+}
+
 // TestModelCatches proves that the model can fail: in each world runners make one mistake, and what comes of it is found.
 func TestModelCatches(t *testing.T) {
 	tests := []struct {
@@ -26,6 +43,9 @@ func TestModelCatches(t *testing.T) {
 		{"what comes of an ack on receipt", budgets{crashes: 1}, false, rules{ackOnReceipt: true, overlook: true}, "there is no record"},
 		{"a look at the cache", budgets{}, true, rules{lookAtCache: true}, "a suspended Job is left"},
 		{"looks that are older than the record", budgets{cancels: 1}, false, rules{believeOldLooks: true}, "although its Job has completed"},
+		{"events that are older than the record", budgets{cancels: 1}, true, rules{believeEvents: true}, "although its Job has completed"},
+		{"an end after a look that was before it", budgets{delays: 1}, false, rules{endUnseen: true}, "although its Job has completed"},
+		{"parts of the output", budgets{cancels: 1}, false, rules{keepParts: true}, "its output was kept before it ended"},
 		{"a Resume of whatever has the name", budgets{lateRequests: 1}, false, rules{resumeByName: true}, "the run is over, and Job 2 may still run"},
 		{"a Resume before the UID is recorded", budgets{}, false, rules{decide: resumeAtOnce}, "whose UID was never in the record"},
 	}

@@ -110,16 +110,16 @@ func (w *world) watched(s *worldState, who int, name uint8) bool {
 		if r.object == 0 || r.name != name || r.object.is(foreign) {
 			return false
 		}
-		r.show(0, 0, false)
+		w.show(r, 0, 0, false)
 	case r.object.uid() == j.uid():
 		if j.age() <= r.object.age() {
 			return false
 		}
-		r.show(j, name, r.has(looked))
+		w.show(r, j, name, r.has(looked) || w.rules.believeEvents && w.run(r.record).JobUID == strconv.Itoa(j.uid()))
 	case j.is(deleting) || j.uid() < r.object.uid():
 		return false
 	default:
-		r.show(j, name, false)
+		w.show(r, j, name, false)
 	}
 	return true
 }

@@ -137,7 +137,7 @@ func (w *world) look(s *worldState, who int) {
 	if w.rules.lookAtCache {
 		jobs = s.cache
 	}
-	r.show(jobs[name], name, true)
+	w.show(r, jobs[name], name, true)
 	if r.clear(mustLook); jobs[name] != 0 {
 		r.clear(denied | refused)
 	}
@@ -169,7 +169,7 @@ func (w *world) store(s worldState, who int, d decision, each tell) {
 	before := s
 	if r.has(fresh) || r.record == 0 && s.record == 0 || w.rules.writeBlindly {
 		old, record := w.run(r.record), w.run(d.record)
-		again := old.JobName != record.JobName || old.Ending == nil && record.Ending != nil
+		again := old.JobName != record.JobName || old.Ending == nil && record.Ending != nil && !w.rules.endUnseen
 		w.put(&s, d.record)
 		if s.left.lostAnswers > 0 {
 			unsure := s
@@ -242,14 +242,14 @@ func (w *world) create(s worldState, who int, each tell) {
 		unsure.runners[who].clear(looked)
 		each(move{what: "Create", but: "answer lost"}, unsure)
 	}
-	r.show(s.jobs[name], name, true)
+	w.show(r, s.jobs[name], name, true)
 	each(move{what: "Create"}, s)
 }
 
 // unsuspend is a Resume that has come to the server. It goes through if the Job is as it was.
 func (w *world) unsuspend(s *worldState, j jobState, name uint8) bool {
 	now := &s.jobs[name]
-	if *now != j && !(w.rules.resumeByName && now.is(suspended)) {
+	if *now != j && (!w.rules.resumeByName || !now.is(suspended)) {
 		return false
 	}
 	if now.is(userSuspended) {
@@ -280,7 +280,7 @@ func (w *world) resume(s worldState, who int, d decision, each tell) {
 		unsure.runners[who].clear(looked)
 		each(m.unless("answer lost"), unsure)
 	}
-	r.show(s.jobs[r.name], r.name, true)
+	w.show(r, s.jobs[r.name], r.name, true)
 	each(m, s)
 }
 

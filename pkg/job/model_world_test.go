@@ -122,13 +122,13 @@ func (r *runnerState) has(f runnerFlags) bool { return r.flags&f != 0 }
 func (r *runnerState) set(f runnerFlags)      { r.flags |= f }
 func (r *runnerState) clear(f runnerFlags)    { r.flags &^= f }
 
-// show puts a Job, or that there is none, into the sight. What was captured before it ended is not the whole.
-func (r *runnerState) show(j jobState, name uint8, live bool) {
+// show puts a Job, or that there is none, into the sight.
+func (w *world) show(r *runnerState, j jobState, name uint8, live bool) {
 	if j == 0 && r.object != 0 {
 		r.set(mustRead)
 	}
-	if j.is(ended) && !r.object.is(ended) {
-		r.clear(kept)
+	if j.is(ended) && !r.object.is(ended) && !w.rules.keepParts {
+		r.clear(kept) // it was captured before it had ended
 	}
 	if r.object, r.name = j, name; j == 0 {
 		r.name = 0
@@ -194,20 +194,6 @@ type world struct {
 	decided map[sightKey]decision
 	// twins says that the two runners are interchangeable, which halves the states, and muddles traces.
 	twins bool
-}
-
-// rules are how runners work. The zero value is right; each field is a mistake.
-type rules struct {
-	decide          func(job.Sight) job.Action
-	createRunning   bool // Jobs are not created suspended
-	armAtCreation   bool
-	writeBlindly    bool // without compare-and-set
-	ackOnReceipt    bool
-	lookAtCache     bool // the watch's cache is asked instead of the API server
-	believeOldLooks bool // Looked stays when the record is read again
-	resumeByName    bool // without UID and version
-	// overlook leaves out what is said about single steps, so that their consequences show.
-	overlook bool
 }
 
 var modelNoon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -345,6 +331,8 @@ func (w *world) outcome(s *worldState, run *job.Run) string {
 		wrong = "its Job has completed"
 	case run.Phase == job.Succeeded && !varies && !ending && (len(run.Log) != 1 || run.Log[0].Object != "all"):
 		wrong = "its output was not kept as a whole"
+	case run.Phase == job.Succeeded && len(run.Log) == 1 && run.Log[0].Object == "some":
+		wrong = "its output was kept before it ended"
 	case run.Phase == job.Cancelled && !s.has(cancelAsked) && !varies:
 		wrong = "nobody has cancelled it"
 	case run.Phase == job.Failed && !varies && !s.has(timePassed) && !s.has(deniedForGood):

@@ -108,6 +108,16 @@ func (r Run) stray(o Object) bool {
 	return false
 }
 
+// owns reports whether the Job has to go when the run is to end.
+func (r Run) owns(o Object) bool {
+	return o.UID == r.JobUID || r.JobUID == "" && o.IsOf(r) || r.stray(o)
+}
+
+// unarmed reports whether it is on us to give the Job of a run that is over its TTL. Whether the Job has ended is not asked: what was seen of it may be older.
+func (r Run) unarmed(o Object) bool {
+	return o.UID == r.JobUID && r.TTL != nil && o.TTL == nil && !o.Deleting
+}
+
 // ended is the final record of a run whose Job has ended.
 func (r Run) ended(now time.Time, o Object, result Result) Run {
 	reason := o.EndReason
@@ -220,7 +230,7 @@ const settle = 5 * time.Second
 
 // due returns when the change to next is to be written: at once, which is the zero time, for another phase or a reason that is new in it.
 func (r Run) due(next Run) time.Time {
-	if next.Phase != r.Phase || !next.StartedAt.Equal(r.StartedAt) || !r.noted(next.Reason) {
+	if next.Phase != r.Phase || !r.noted(next.Reason) {
 		return time.Time{}
 	}
 	return r.UpdatedAt.Add(settle)

@@ -7,10 +7,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rs/zerolog"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 )
@@ -84,6 +88,39 @@ func TestListReplacesWhatWasKnown(t *testing.T) {
 	}
 	if len(s.known) > 0 {
 		t.Errorf("still known: %v", s.known)
+	}
+}
+
+// Lists and watches select the same; a list is of this moment, and not of some server's cache.
+func TestListsAndWatchesSelect(t *testing.T) {
+	var seen []metav1.ListOptions
+	source := Source{
+		list: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			seen = append(seen, options)
+			return &corev1.ConfigMapList{}, nil
+		},
+		watch: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			seen = append(seen, options)
+			return watch.NewEmptyWatch(), nil
+		},
+	}.Selecting("a=b", "metadata.name=c")
+	requests, is := (&Client{outage: newOutage(tester, zerolog.Nop())}).requests(source).(*cache.ListWatch)
+	if !is {
+		t.Fatal("the requests are no ListWatch")
+	}
+	if _, err := requests.ListWithContextFunc(t.Context(), metav1.ListOptions{ResourceVersion: "0"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := requests.WatchFuncWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range seen {
+		if options.LabelSelector != "a=b" || options.FieldSelector != "metadata.name=c" || options.ResourceVersion != "" {
+			t.Errorf("it asks for %+v", options)
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("%d requests", len(seen))
 	}
 }
 

@@ -62,12 +62,16 @@ func local(tag string) image {
 func demos() []image {
 	var images []image
 	for _, demo := range []struct{ name, port string }{
-		{"echo", "8080"}, {"fibonacci", "8080"}, {"flaky", "8080"}, {"slow", "8080"}, {"stream", "8080"}, {"slimfaas", "5000"}, {"database", "3306"},
+		{"echo", "8080"}, {"fibonacci", "8080"}, {"flaky", "8080"}, {"slow", "8080"}, {"stream", "8080"}, {"slimfaas", "5000"}, {"database", "3306"}, {"batch", ""},
 	} {
+		var ports []string // a job has none
+		if demo.port != "" {
+			ports = []string{demo.port + "/tcp"}
+		}
 		images = append(images, image{
 			Name: "demo-" + demo.name, References: []string{"docker.io/library/sluice-demo-" + demo.name + ":latest"},
-			Package: "./deploy/demo/" + demo.name, Binary: demo.name, User: nobody, Ports: []string{demo.port + "/tcp"},
-			Title: "sluice-demo-" + demo.name, Description: "A demo function of Sluice",
+			Package: "./deploy/demo/" + demo.name, Binary: demo.name, User: nobody, Ports: ports,
+			Title: "sluice-demo-" + demo.name, Description: "A demo of Sluice",
 		})
 	}
 	return images

@@ -152,6 +152,23 @@ func (r *running) get(name string) *job.Object {
 	return o
 }
 
+// atRest returns a Job as soon as nobody changes it any more.
+func (r *running) atRest(name string) job.Object {
+	r.t.Helper()
+	before := r.get(name)
+	for deadline := time.Now().Add(r.Timeout); ; {
+		<-time.After(short)
+		now := r.get(name)
+		if now.Version == before.Version {
+			return *now
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the Job changes again and again, and is %+v", now)
+		}
+		before = now
+	}
+}
+
 // output reads what a container has written, in lines.
 func (r *running) output(pod, container string, tail int, follow bool) []string {
 	r.t.Helper()

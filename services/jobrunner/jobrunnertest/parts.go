@@ -63,7 +63,7 @@ func runsNothingBefore(t *testing.T, r *running) {
 }
 
 func resumesOnce(t *testing.T, r *running) {
-	made := r.create(r.define("fibonacci"), "a", "sleep=1h")
+	made := r.atRest(r.create(r.define("fibonacci"), "a", "sleep=1h").Name)
 	for what, key := range map[string][3]string{
 		"another version": {made.Name, made.UID, "1"},
 		"another UID":     {made.Name, "00000000-0000-0000-0000-000000000000", made.Version},

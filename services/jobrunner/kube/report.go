@@ -54,6 +54,9 @@ func (r *reporter) run(ctx context.Context) {
 		if !kube.Pause(ctx, gather) { // more events may come
 			return
 		}
+		if !r.synced && !r.awaitPods(ctx) {
+			return
+		}
 		r.report(r.view.take())
 	}
 }
@@ -100,7 +103,7 @@ func (r *reporter) reportWorkload(name string, w *workload) {
 }
 
 func (r *reporter) reportJob(uid string, o *job.Object) {
-	if o != nil && r.isPartial(uid, o, time.Now()) {
+	if o != nil && r.synced && r.holds(uid, o, time.Now()) {
 		return
 	}
 	delete(r.partial, uid)
@@ -115,13 +118,17 @@ func (r *reporter) reportJob(uid string, o *job.Object) {
 	}
 }
 
-// patience is how long the end of a Job waits for the ends of its pods.
-const patience = time.Second
+const (
+	// patience is how long the end of a Job waits for the ends of its pods.
+	patience = time.Second
+	// fresh is how long after its end a Job may seem to lack pods because they are seen late, and not because they were deleted. It allows for clocks that differ.
+	fresh = time.Minute
+)
 
-// isPartial reports whether the end of a Job is to wait. Kubernetes ends a Job after its pods, but Jobs and pods are followed by two watches, and who is told of the end wants to
-// know the exit codes. Pods that were deleted before never come.
-func (r *reporter) isPartial(uid string, o *job.Object, now time.Time) bool {
-	if o.End == "" {
+// isPartial reports whether the end of a Job was seen before that of its pods. Kubernetes ends a Job after its pods, but the two are followed by two watches, and who is told of
+// the end wants to know the exit codes.
+func isPartial(o *job.Object, now time.Time) bool {
+	if o.End == "" || now.Sub(o.FinishedAt) > fresh {
 		return false
 	}
 	ended := 0
@@ -130,7 +137,12 @@ func (r *reporter) isPartial(uid string, o *job.Object, now time.Time) bool {
 			ended++
 		}
 	}
-	if ended == len(o.Pods) && ended >= min(o.Counts.Succeeded+o.Counts.Failed, job.MaxPods) {
+	return ended < len(o.Pods) || ended < min(o.Counts.Succeeded+o.Counts.Failed, job.MaxPods)
+}
+
+// holds reports whether the end of a Job is to wait for its pods. Those that were deleted never come.
+func (r *reporter) holds(uid string, o *job.Object, now time.Time) bool {
+	if !isPartial(o, now) {
 		return false
 	}
 	since, waits := r.partial[uid]
@@ -148,4 +160,14 @@ func (r *reporter) lookAgain(now time.Time) {
 			r.view.lookAgain(types.UID(uid))
 		}
 	}
+}
+
+// awaitPods is the same wait for all Jobs, before everything is told for the first time. It is false when ctx has ended.
+func (r *reporter) awaitPods(ctx context.Context) bool {
+	for deadline := time.Now().Add(patience); r.view.isPartial(time.Now()) && time.Now().Before(deadline); {
+		if !kube.Pause(ctx, gather) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }

@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluicefaas/sluice/pkg/job"
 	"github.com/sluicefaas/sluice/services/jobrunner/jobrunnertest"
@@ -101,6 +102,15 @@ func succeeded(p *corev1.Pod) {
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: ended(0, 5, 6)}}
 }
 
+// over is a Job of which that many pods have succeeded.
+func over(uid string, pods int32, at time.Time) *batchv1.Job {
+	return aJob(uid, func(j *batchv1.Job) {
+		j.Status.Succeeded = pods
+		condition(batchv1.JobComplete, "", "")(j)
+		j.Status.Conditions[0].LastTransitionTime = metav1.NewTime(at)
+	})
+}
+
 // The end of a Job is told with the ends of its pods, although it may be seen first.
 func TestEndsAreToldWithTheirPods(t *testing.T) {
 	t.Parallel()
@@ -108,10 +118,7 @@ func TestEndsAreToldWithTheirPods(t *testing.T) {
 	v.put(aJob("u", nil), aPod("p", "u", func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }))
 	v.list(allKinds...)
 	w.AwaitSynced(t, timeout)
-	over := func(pods int32) *batchv1.Job {
-		return aJob("u", func(j *batchv1.Job) { j.Status.Succeeded = pods; condition(batchv1.JobComplete, "", "")(j) })
-	}
-	v.put(over(2))
+	v.put(over("u", 2, time.Now()))
 	<-time.After(patience / 4)
 	v.put(aPod("p", "u", succeeded))
 	<-time.After(patience / 4)
@@ -134,11 +141,40 @@ func TestEndsWaitForPodsNotForLong(t *testing.T) {
 	v.list(allKinds...)
 	w.AwaitSynced(t, timeout)
 	began := time.Now()
-	v.put(aJob("u", func(j *batchv1.Job) { j.Status.Succeeded = 1; condition(batchv1.JobComplete, "", "")(j) }))
+	v.put(over("u", 1, time.Now()))
 	o := w.AwaitObject(t, "u", timeout, func(o job.Object) bool { return o.End != "" })
 	if took := time.Since(began); took < patience || len(o.Pods) > 0 || len(w.History("u")) != 1 {
 		t.Errorf("after %v it is told as %+v", took, o)
 	}
 	v.drop(aJob("u", nil))
 	w.AwaitGone(t, "u", timeout)
+}
+
+// What existed at the start is told before Synced, with its pods if they come soon. A Job that has ended long ago waits for none.
+func TestEndsAtTheStartAreToldBeforeSynced(t *testing.T) {
+	t.Parallel()
+	v, w := reporting(t)
+	v.put(over("old", 1, time.Now().Add(-time.Hour)), over("u", 1, time.Now()))
+	began := time.Now()
+	v.list(allKinds...)
+	<-time.After(patience / 4)
+	if heard := w.all(); len(heard) > 0 {
+		t.Errorf("before the pod has come it has heard %v", heard)
+	}
+	v.put(aPod("p", "u", succeeded))
+	w.AwaitSynced(t, timeout)
+	took := time.Since(began)
+	if heard := w.all(); len(heard) != 3 || heard[2] != "synced" {
+		t.Errorf("it has heard %v", heard)
+	}
+	if history := w.History("u"); len(history) != 1 || len(history[0].Pods) != 1 {
+		t.Errorf("after %v it is told as %+v", took, history)
+	}
+	again, other := reporting(t)
+	again.put(over("u", 1, time.Now()))
+	again.list(allKinds...)
+	other.AwaitSynced(t, timeout)
+	if heard := other.all(); !slices.Equal(heard, []string{"observe u", "synced"}) {
+		t.Errorf("without the pod it has heard %v", heard)
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,6 +112,34 @@ func TestRefusalsForGood(t *testing.T) {
 	if err != nil || len(jobs.Items) > 0 {
 		t.Errorf("there are %d Jobs, %v", len(jobs.Items), err)
 	}
+}
+
+// What an administrator's policy forbids is refused for good, as the word forbidden alone says what a lack of rights says too.
+func TestPoliciesRefuseForGood(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	cluster, manifest := n.cluster(), n.manifest(n.aRun("a"))
+	policies, bindings := n.Admin.AdmissionregistrationV1().ValidatingAdmissionPolicies(), n.Admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: n.Name}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Create}, Rule: admissionv1.Rule{APIGroups: []string{"batch"}, APIVersions: []string{"v1"}, Resources: []string{"jobs"}},
+		}}}},
+		Validations: []admissionv1.Validation{{Expression: "object.spec.backoffLimit > 0", Message: "every Job is tried twice", Reason: ptr.To(metav1.StatusReasonForbidden)}},
+	}}
+	if _, err := policies.Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = policies.Delete(context.Background(), n.Name, metav1.DeleteOptions{}) })
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: n.Name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: n.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": n.Name}}},
+	}}
+	if _, err := bindings.Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bindings.Delete(context.Background(), n.Name, metav1.DeleteOptions{}) })
+	n.Eventually("the policy is in force", func() bool { return cluster.Check(t.Context(), manifest) != nil })
+	wantBoth(t, n.both(cluster, manifest), jobrunner.ErrInvalid, "every Job is tried twice")
 }
 
 // A namespace that is being deleted, or that is not there, never takes a Job again.

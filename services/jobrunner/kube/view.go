@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"k8s.io/apimachinery/pkg/types"
@@ -104,6 +105,18 @@ func (v *view) lookAgain(uid types.UID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.touchJob(uid)
+}
+
+// isPartial reports whether there is a Job whose end was seen before that of its pods.
+func (v *view) isPartial(now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for uid, made := range v.jobs {
+		if isPartial(&made.object, now) && isPartial(v.object(uid), now) {
+			return true
+		}
+	}
+	return false
 }
 
 // news is what has changed. What is nil is gone, or never was.

@@ -176,7 +176,10 @@ func TestDefinitionsFollowTheirCronJobs(t *testing.T) {
 func TestWrongValueKeepsTheOneOfAnEarlierLeader(t *testing.T) {
 	v := newViewed()
 	v.earlier = func(name string) (job.Definition, bool) {
-		return job.Definition{Name: name, Source: "CronJob/there", Parallel: 6}, name != "unknown"
+		if name == "configured" {
+			return job.Definition{Name: name, Source: "SLIMFAAS_JOBS_CONFIGURATION", Parallel: 6}, true
+		}
+		return job.Definition{Name: name, Source: "CronJob/" + name, Parallel: 6}, name != "unknown"
 	}
 	wrong := map[string]string{"sluice/Job": "true", "sluice/NumberParallelJob": "many"}
 	v.put(aCronJob("there", "c-1", plainTemplate, wrong), aCronJob("unknown", "c-2", plainTemplate, wrong), aCronJob("configured", "c-3", plainTemplate, wrong))

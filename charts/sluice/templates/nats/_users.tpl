@@ -221,6 +221,7 @@ users: [
         "$JS.API.CONSUMER.RESET.{{ $p }}-jobs.*"
         "$JS.API.CONSUMER.MSG.NEXT.{{ $p }}-jobs.*"
         "$JS.ACK.{{ $p }}-jobs.>"
+        "$JS.API.STREAM.INFO.KV_{{ $p }}-runs"
         "$JS.API.STREAM.MSG.GET.KV_{{ $p }}-runs"
         {{- include "sluice.nats.watch" $runs | nindent 8 }}
         {{- include "sluice.nats.watch" $definitions | nindent 8 }}

@@ -52,7 +52,7 @@ func run(args []string) error {
 	}}
 	daemon.Health.AddLive(ops.Check{Name: "jobrunner", Probe: t.live})
 	lead := func(ctx context.Context) error { return client.Lead(ctx, t.run) }
-	return daemon.Run([]ops.Stage{{Name: "jobrunner", Run: ops.Prompt(lead)}, {Name: "nats", Run: ops.Prompt(nats.Guard)}}, nats.Close)
+	return daemon.Run([]ops.Stage{{Name: "jobrunner", Run: ops.Prompt(lead)}, {Name: "nats", Run: ops.Prompt(nats.GuardJobs)}}, nats.Close)
 }
 
 // terms are the times in which this process leads. Each has a Runner of its own.
