@@ -119,14 +119,14 @@ func (s *system) create(ctx context.Context, t *testing.T, cron *batchv1.CronJob
 
 // run is a run as GET /jobs/{name}/runs/{id} tells it, as far as scenarios look at it.
 type run struct {
-	ID         string    `json:"runId"`
-	Phase      string    `json:"phase"`
-	Reason     string    `json:"reason"`
-	Message    string    `json:"message"`
-	JobName    string    `json:"jobName"`
-	QueuedAt   time.Time `json:"queuedAt"`
-	CreatedAt  time.Time `json:"createdAt"`
-	Moves      []struct {
+	ID        string    `json:"runId"`
+	Phase     string    `json:"phase"`
+	Reason    string    `json:"reason"`
+	Message   string    `json:"message"`
+	JobName   string    `json:"jobName"`
+	QueuedAt  time.Time `json:"queuedAt"`
+	CreatedAt time.Time `json:"createdAt"`
+	Moves     []struct {
 		At    time.Time `json:"at"`
 		Phase string    `json:"phase"`
 	} `json:"moves"`
