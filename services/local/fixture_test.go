@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds each wait of a test; no test waits that long unless it fails.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // testFunction is a workload that this binary plays in one of its modes.
 func testFunction(t testing.TB, name, mode string, env ...string) Workload {

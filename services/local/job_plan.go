@@ -11,6 +11,9 @@ const (
 	// (https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy).
 	firstJobBackoff = 10 * time.Second
 	maxJobBackoff   = 6 * time.Minute
+	// keptWithoutTTL is how long a Job without ttlSecondsAfterFinished stays after its end, because nobody removes it by hand here. Its run and output are kept by
+	// the jobrunner, which has had that time to take them.
+	keptWithoutTTL = time.Hour
 )
 
 // jobLimits are what a Job's spec says about its processes.
@@ -23,6 +26,8 @@ type jobLimits struct {
 	completions, parallelism int
 	// backoff is the delay after the first failure.
 	backoff time.Duration
+	// read is when a Job of an earlier run was read, so that the jobrunner has time for it.
+	read time.Time
 }
 
 // jobStep is what to do next for a Job.
@@ -54,7 +59,7 @@ func (r *jobRecord) plan(now time.Time, limits jobLimits) jobStep {
 	case r.Deleting:
 		return jobStep{kind: removeJob}
 	case r.End != "":
-		return r.planRemoval(now)
+		return r.planRemoval(now, limits)
 	case r.Suspended:
 		return jobStep{}
 	}
@@ -77,11 +82,11 @@ func (r *jobRecord) plan(now time.Time, limits jobLimits) jobStep {
 }
 
 // planRemoval waits for the TTL, which counts from the end.
-func (r *jobRecord) planRemoval(now time.Time) jobStep {
-	if r.TTL == nil {
-		return jobStep{}
+func (r *jobRecord) planRemoval(now time.Time, limits jobLimits) jobStep {
+	due := later(r.FinishedAt, limits.read).Add(keptWithoutTTL)
+	if r.TTL != nil {
+		due = r.FinishedAt.Add(time.Duration(*r.TTL) * time.Second)
 	}
-	due := r.FinishedAt.Add(time.Duration(*r.TTL) * time.Second)
 	if now.Before(due) {
 		return jobStep{at: due}
 	}
@@ -124,6 +129,13 @@ func (r *jobRecord) retryAt(first time.Duration) time.Time {
 	}
 	const enough = 20 // doublings, so that nothing overflows
 	return r.FailedAt.Add(min(first<<min(r.Failures-1, enough), maxJobBackoff))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // earliest is the earlier one of two times, where zero is never.

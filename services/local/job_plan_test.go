@@ -74,6 +74,8 @@ func TestPlanOfAJob(t *testing.T) {
 	at := func(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.Second) }
 	running := []podRecord{{Name: "j-a", Phase: podRunning}}
 	deadline := func(limits jobLimits) jobLimits { limits.deadline = 5 * time.Second; return limits }
+	read := oneShot
+	read.read = epoch
 	three := jobLimits{backoffLimit: 2, completions: 3, parallelism: 2, backoff: firstJobBackoff}
 	for name, c := range map[string]struct {
 		record jobRecord
@@ -96,7 +98,9 @@ func TestPlanOfAJob(t *testing.T) {
 		"deleting":             {jobRecord{Pods: running, Deleting: true, Suspended: true}, oneShot, jobStep{kind: endPods}},
 		"deleted":              {jobRecord{Deleting: true}, oneShot, jobStep{kind: removeJob}},
 		"deleted, over":        {jobRecord{Deleting: true, End: job.Failed}, oneShot, jobStep{kind: removeJob}},
-		"over":                 {jobRecord{End: job.Succeeded}, oneShot, jobStep{}},
+		"over":                 {jobRecord{End: job.Succeeded, FinishedAt: at(-3)}, oneShot, jobStep{at: at(3597)}},
+		"over, read later":     {jobRecord{End: job.Succeeded, FinishedAt: at(-9999)}, read, jobStep{at: at(3600)}},
+		"over for long":        {jobRecord{End: job.Succeeded, FinishedAt: at(-3600)}, oneShot, jobStep{kind: removeJob}},
 		"armed":                {jobRecord{End: job.Succeeded, FinishedAt: at(-3), TTL: ttl(5)}, oneShot, jobStep{at: at(2)}},
 		"TTL is over":          {jobRecord{End: job.Succeeded, FinishedAt: at(-5), TTL: ttl(5)}, oneShot, jobStep{kind: removeJob}},
 		"TTL 0":                {jobRecord{End: job.Succeeded, FinishedAt: epoch, TTL: ttl(0)}, oneShot, jobStep{kind: removeJob}},

@@ -41,8 +41,13 @@ func playJobProcess() {
 			<-time.After(delay)
 		case "stubborn":
 			signal.Ignore(syscall.SIGTERM)
-		case "polite": // ends well when it is told to end
-			waitForSignal()
+		case "polite": // ends well when it is told to end, from the line in the ledger on
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, syscall.SIGTERM)
+			if value != "" {
+				appendLine(value, fmt.Sprintf("%s %d", os.Getenv("SLUICE_POD"), os.Getpid()))
+			}
+			<-signals
 			os.Exit(0)
 		case "fork": // a grandchild that outlives it, with its output open
 			fmt.Println(startHelper(value))

@@ -123,6 +123,7 @@ func (c *JobCluster) take(record jobRecord) {
 	if err != nil && record.End == "" {
 		record.finish(time.Now(), job.Failed, job.ReasonInvalidSpec, err.Error())
 	}
+	spec.read = time.Now()
 	c.add(record, spec)
 }
 

@@ -197,11 +197,9 @@ func (r *jobRun) output(pod string, tail int, follow bool) string {
 	return string(text)
 }
 
-// lines are those of a ledger.
+// lines are those of a ledger, which is written in whole lines.
 func lines(path string) []string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	text, _ := os.ReadFile(path) // without one there is no line
+	ends := strings.SplitAfter(string(text), "\n")
+	return ends[:len(ends)-1]
 }

@@ -1,7 +1,9 @@
 package local
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ func TestJobAcrossAShutdown(t *testing.T) {
 		dataDir, folder := t.TempDir(), t.TempDir()
 		ledger := filepath.Join(folder, "ledger")
 		r := runJobCluster(t, dataDir)
-		created := r.create(testJob(t, "j", limit, "ledger="+ledger, "polite"))
+		created := r.create(testJob(t, "j", limit, "polite="+ledger))
 		r.until("j", "runs", func(o job.Object) bool { return o.Started() && len(lines(ledger)) == 1 })
 		r.stop()
 		left, err := r.cluster.Get(t.Context(), "j")
@@ -93,4 +95,52 @@ func TestTerminateAndKill(t *testing.T) {
 	if left, err := r.cluster.Get(t.Context(), "waiting"); err != nil || len(left.Pods) > 0 || left.Suspended {
 		t.Errorf("%+v, %v", left, err)
 	}
+}
+
+// While records cannot be written nothing is started and nothing is lost; then all goes on.
+func TestRecordsThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	r := runJobCluster(t, t.TempDir())
+	folder := t.TempDir()
+	ledger, release := filepath.Join(folder, "ledger"), filepath.Join(folder, "release")
+	created := r.create(testJob(t, "j", `"backoffLimit":1`, "ledger="+ledger, "await="+release))
+	waiting, err := r.cluster.Create(t.Context(), testJob(t, "waiting", "", "ledger="+ledger))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.until("j", "runs", func(o job.Object) bool { return o.Counts.Ready == 1 && len(lines(ledger)) == 1 })
+	jobs := filepath.Join(r.dataDir, jobsFolder)
+	for _, name := range []string{"j", "waiting", "new"} { // in the way of what is to be written
+		if err := os.Mkdir(filepath.Join(jobs, name+nextSuffix), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.cluster.Create(t.Context(), testJob(t, "new", "")); err == nil {
+		t.Error("a Job was created that is not on disk")
+	}
+	if _, err := r.cluster.Resume(t.Context(), "waiting", waiting.UID, waiting.Version); err == nil {
+		t.Error("a Job was resumed, which is not on disk")
+	}
+	if err := r.cluster.Arm(t.Context(), "j", created.UID, 1); err == nil {
+		t.Error("a Job has a TTL that is not on disk")
+	}
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is told", func() bool { return strings.Contains(r.logs.String(), "A job waits for its record to be written") })
+	if o, err := r.cluster.Get(t.Context(), "j"); err != nil || o.End != "" || o.TTL != nil {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, name := range []string{"j", "waiting", "new"} {
+		if err := os.Remove(filepath.Join(jobs, name+nextSuffix)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if done := r.ended("j"); done.End != job.Succeeded || len(lines(ledger)) != 1 {
+		t.Errorf("%+v, %v", done, lines(ledger))
+	}
+	if _, err := r.cluster.Resume(t.Context(), "waiting", waiting.UID, waiting.Version); err != nil {
+		t.Fatal(err)
+	}
+	r.ended("waiting")
 }

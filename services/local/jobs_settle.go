@@ -26,8 +26,8 @@ func (c *JobCluster) settle(ctx context.Context) {
 		return
 	}
 	for pod, j := range lost {
-		c.event(j, pod).Msg("A process of a job has died with an earlier sluice local: it counts as failed")
-		c.endPod(ctx, j, pod, processEnding{reason: reasonLost, message: "the process has died with sluice local"})
+		p := podRun{driver: &driver{cluster: c, job: j, running: ctx}, life: ctx, name: pod}
+		p.ended(processEnding{reason: reasonLost, message: "it has died with an earlier sluice local"})
 	}
 }
 

@@ -2,12 +2,16 @@ package local
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/job"
+	"github.com/sluicefaas/sluice/services/jobrunner"
 )
 
 // FuzzManifest gives any file to the loader: it never panics, it tells of everything that it refuses, and what it
@@ -43,6 +47,33 @@ func FuzzManifest(f *testing.F) {
 			if job.ValidName(j.Definition.Name) != nil || !json.Valid(j.Definition.Template) {
 				t.Errorf("cannot be run: %+v", j)
 			}
+		}
+	})
+}
+
+// FuzzJob gives any manifest to the cluster of jobs: it never panics, and what it accepts can be run and kept.
+func FuzzJob(f *testing.F) {
+	f.Add([]byte(`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"j","annotations":{"sluice/LocalCommand":"a 'b' $(c)"}},"spec":{"completions":2,"template":{"spec":{"restartPolicy":"Never","containers":[{"command":["a"],"args":["$(JOB)"],"env":[{"name":"JOB","value":"$(JOB)"}]}]}}}}`))
+	f.Add([]byte(`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"j"},"spec":{"activeDeadlineSeconds":9223372036854775807,"template":{"spec":{"restartPolicy":"OnFailure","terminationGracePeriodSeconds":-1,"containers":[{}]}}}}`))
+	f.Fuzz(func(t *testing.T, manifest []byte) {
+		name, spec, err := readJob(manifest)
+		if err != nil {
+			if !errors.Is(err, jobrunner.ErrInvalid) {
+				t.Errorf("the error is %v", err)
+			}
+			return
+		}
+		for _, word := range slices.Concat(spec.argv, spec.env) {
+			if strings.ContainsRune(word, 0) {
+				t.Errorf("%q cannot be given to a process", word)
+			}
+		}
+		record := jobRecord{Name: name, UID: "u", Manifest: manifest, ResumedAt: epoch}
+		if step := record.plan(epoch, spec.jobLimits); job.ValidName(name) != nil || spec.grace < 0 || spec.deadline < 0 || step.kind != startPod {
+			t.Errorf("%s cannot be run: %+v, %+v", name, spec, step)
+		}
+		if text, err := json.Marshal(record); err != nil || json.Unmarshal(text, &record) != nil {
+			t.Errorf("it cannot be kept: %v", err)
 		}
 	})
 }

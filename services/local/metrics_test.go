@@ -19,19 +19,20 @@ const metricsDoc = "../../docs/metrics.md"
 const metricsIntro = `# Metrics
 
 All metrics of Sluice, as ` + "`/metrics`" + ` on the ops port shows them, beside those of the Go runtime and the process. Times are in
-seconds, the label ` + "`function`" + ` has only names of functions that exist (calls for others are counted as ` + "`unknown`" + `), and every other label
-one of a few words. This file is held against the code by a test: names and labels do not change by accident.
+seconds, the labels ` + "`function`" + ` and ` + "`definition`" + ` (of jobs) have only names that exist (calls and requests for others are counted as ` + "`unknown`" + `), and
+every other label one of a few words. This file is held against the code by a test: names and labels do not change by accident.
 
 | metric | labels | meaning |
 |---|---|---|
 `
 
-// metricsOutro is about what only the services on Kubernetes register; services/scaler/kube has a test of it.
+// metricsOutro is about what only the services on Kubernetes register; pkg/kube has a test of it.
 const metricsOutro = `
 On Kubernetes also:
 
 | metric | labels | meaning |
 |---|---|---|
+| ` + "`sluice_jobrunner_leader`" + ` |  | 1 on the jobrunner that leads, 0 on the others. |
 | ` + "`sluice_scaler_leader`" + ` |  | 1 on the scaler that leads, 0 on the others. |
 `
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,7 +74,12 @@ func startJobrunner(t *testing.T, login *bus.Bus) *batch {
 	r := jobrunner.New(jobrunner.Config{MaxRunning: 10, CreateRate: 100, History: 2 * time.Hour, HistoryLimit: 1000}, jobrunner.Deps{
 		Bus: login, Cluster: cluster, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry(), Name: "jobrunner-1",
 	})
-	start(t, login, func(take, _ context.Context) error { return r.Run(take) })
+	start(t, login, func(take, _ context.Context) error { // as the program for a cluster does
+		var guard sync.WaitGroup
+		defer guard.Wait()
+		guard.Go(func() { _ = login.GuardJobs(take) })
+		return r.Run(take)
+	})
 	select {
 	case <-r.Synced():
 	case <-time.After(patience):

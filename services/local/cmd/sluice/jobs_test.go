@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +46,10 @@ func runJob() {
 			}
 		case "fail":
 			os.Exit(3)
+		case "stubborn": // ends by SIGKILL alone
+			signal.Ignore(syscall.SIGTERM)
+			fmt.Println(os.Getpid())
+			<-time.After(time.Hour)
 		}
 	}
 }
@@ -219,6 +226,31 @@ func TestJobIsCancelled(t *testing.T) {
 	}
 	if again := s.runJob("batch", `{"Args":["print=x"]}`); s.jobIs("batch", again, "Succeeded").RunID != again {
 		t.Error("the slot is not free")
+	}
+}
+
+// SIGTERM ends the processes of jobs, at the latest when calls would be cut too, and the run goes on after the next start.
+func TestJobAtTheEndOfSluiceLocal(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, nil, "--drain-timeout", "1s")
+	s.writeJob("batch", "", "")
+	s.edit("job-batch.yaml", "terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds: 3600")
+	s.start()
+	id := s.runJob("batch", `{"Args":["stubborn"],"backoffLimit":1}`)
+	var pid int
+	s.eventually(30*time.Second, "the process runs", func() bool {
+		pid, _ = strconv.Atoi(strings.TrimSpace(s.jobOutput("batch", id)))
+		return pid != 0
+	})
+	if code := s.terminate(); code != 0 || alive(pid) {
+		t.Errorf("exit code %d, the process lives: %t", code, alive(pid))
+	}
+	s.start()
+	if r := s.jobIs("batch", id, "Running"); r.Reason != "Retrying" {
+		t.Errorf("%+v", r)
+	}
+	if code := s.terminate(); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 
