@@ -326,7 +326,7 @@ type outputScript struct {
 }
 
 // Logs implements Cluster.
-func (s *apiServer) Logs(ctx context.Context, pod, container string, tailLines int, follow bool) (io.ReadCloser, error) {
+func (s *apiServer) Logs(ctx context.Context, pod, container string, tailLines int, follow bool) (io.ReadCloser, error) { //nolint:revive // as Cluster has it
 	var o *outputScript
 	err := s.serve(ctx, "logs", pod, func() error {
 		if o = s.outputs[outputKey{pod, container}]; o == nil || o.gone {

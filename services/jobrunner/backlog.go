@@ -19,18 +19,19 @@ type backlog struct {
 	published, whole chan struct{}
 	// begin is closed when all records are known.
 	begin chan struct{}
-	// short is since when a definition has fewer requests than records that wait for them. The goroutine of Run owns it, and wholeAt, when all were last looked at for that.
-	short   map[string]time.Time
-	wholeAt time.Time
+	// short is since when a definition has fewer requests than records that wait for them. The goroutine of Run owns it, and wholeAt, when all were last looked at, and due, when
+	// they are to be looked at again, zero for not yet.
+	short        map[string]time.Time
+	wholeAt, due time.Time
 }
 
 func newBacklog() backlog {
 	return backlog{published: make(chan struct{}, 1), whole: make(chan struct{}, 1), begin: make(chan struct{}), short: map[string]time.Time{}}
 }
 
-// again has the whole queue looked at.
-func (b *backlog) again(now time.Time) {
-	b.wholeAt = now
+// again has the whole queue looked at, now and when what is young now is old enough to count as lost.
+func (b *backlog) again(now time.Time, lost time.Duration) {
+	b.wholeAt, b.due = now, now.Add(lost+lost/4)
 	signal(b.whole)
 }
 
@@ -52,6 +53,8 @@ func (r *Runner) followBacklog(ctx context.Context) {
 	ticker := time.NewTicker(r.timing.index)
 	defer ticker.Stop()
 	at := &scan{seen: map[key]struct{}{}, began: time.Now()}
+	const seldom = 10 // a hint may be missed
+	ticks := 0
 	for published := true; ; {
 		if published {
 			published = !r.lookAtBacklog(ctx, at)
@@ -66,6 +69,8 @@ func (r *Runner) followBacklog(ctx context.Context) {
 			published = true
 			at = &scan{seen: map[key]struct{}{}, began: time.Now()}
 		case <-ticker.C:
+			ticks++
+			published = published || ticks%seldom == 0
 		case <-ctx.Done():
 			return
 		}

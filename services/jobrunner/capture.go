@@ -104,7 +104,11 @@ func (r *Runner) captureOutput(ctx context.Context, run job.Run, o job.Object, f
 func (r *Runner) readOutput(ctx context.Context, logs job.Logs, k outputKey) (*tail, error) {
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	output, err := r.deps.Cluster.Logs(ctx, k.pod, k.container, logs.TailLines, false)
+	count := logs.TailLines
+	if count > 0 {
+		count++ // one more says that there are others
+	}
+	output, err := r.deps.Cluster.Logs(ctx, k.pod, k.container, count, false)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,8 @@ func (r *Runner) deleted(t *tracked, now time.Time) bool {
 }
 
 // ended notes how a run is to end.
-func ended(run job.Run, now time.Time, phase job.Phase, reason, message string) job.Run {
-	run.Ending = &job.Ending{Phase: phase, Reason: reason, Message: message[:min(len(message), job.MaxMessage)], At: now}
+func ended(run job.Run, how job.Ending) job.Run {
+	how.Message = how.Message[:min(len(how.Message), job.MaxMessage)]
+	run.Ending = &how
 	return run
 }

@@ -25,8 +25,8 @@ const long = 30 * time.Second
 // quick is the timing of most tests.
 var quick = timing{
 	tick: 20 * time.Millisecond, least: 20 * time.Millisecond, most: 300 * time.Millisecond, quota: 500 * time.Millisecond, relook: 200 * time.Millisecond,
-	wake: 50 * time.Millisecond, idle: time.Second, unknown: 400 * time.Millisecond, index: 100 * time.Millisecond, lost: 700 * time.Millisecond,
-	stray: 400 * time.Millisecond, retain: 50 * time.Millisecond, spared: time.Hour, recheck: 200 * time.Millisecond, stuck: 30 * time.Second,
+	wake: 50 * time.Millisecond, idle: time.Second, missing: 300 * time.Millisecond, unknown: 400 * time.Millisecond, index: 100 * time.Millisecond, lost: 700 * time.Millisecond,
+	stray: 400 * time.Millisecond, retain: 50 * time.Millisecond, spared: time.Hour, recheck: 200 * time.Millisecond, metrics: 20 * time.Millisecond, stuck: 30 * time.Second,
 }
 
 // fixture is a NATS server and an API server. A runner runs after start.
@@ -41,6 +41,7 @@ type fixture struct {
 	ends   *ends
 	// ackWait is the bus's own if it is 0.
 	ackWait time.Duration
+	newest  *running // that was started
 }
 
 func newFixture(t testing.TB, definitions ...job.Definition) *fixture {
@@ -94,13 +95,13 @@ func (f *fixture) start(edits ...func(*Deps)) *running {
 	f.t.Helper()
 	r := &running{f: f, registry: prometheus.NewRegistry(), logs: &logs{}}
 	deps := Deps{Bus: f.connect("jobrunner"), Cluster: f.api, Registry: r.registry, Logger: zerolog.New(r.logs), Name: fmt.Sprintf("jobrunner-%d", time.Now().UnixNano())}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel, f.newest = cancel, r
 	for _, edit := range edits {
 		edit(&deps)
 	}
 	r.Runner = New(f.config, deps)
 	r.timing = f.timing
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	r.stop = sync.OnceFunc(func() {

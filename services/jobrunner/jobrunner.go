@@ -101,9 +101,10 @@ type Runner struct {
 	// observed says that the cluster has told all that existed at the start, and read that the runs bucket has.
 	observed, read bool
 	alarm          alarm
-	// following counts the outputs that are followed, until ctx, that of Run, ends.
+	metricsAt      time.Time // when the gauges are due
+	// follows are outputs to follow, following counts those that are.
+	follows   []follow
 	following int
-	ctx       context.Context
 }
 
 // New wires a Runner for one Run; it does nothing before that. Its metrics are registered until Run returns, so that a process that leads again makes another one.
@@ -130,7 +131,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	reconnects, stopReconnects := r.deps.Bus.Reconnects()
 	defer stopReconnects()
 	if err := r.open(ctx); err != nil {
-		return unlessEnded(ctx, err)
+		return unlessEnded(ctx.Err() != nil, err)
 	}
 	stopHints, err := r.deps.Bus.OnJobs(func(name string) {
 		signal(r.backlog.published)
@@ -166,7 +167,6 @@ func (r *Runner) open(ctx context.Context) (err error) {
 func (r *Runner) work(ctx context.Context, reconnects <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.ctx = ctx
 	ended := make(chan error, 3) // one for each of those that must not end
 	follow := func(what string, run func(context.Context) error) {
 		r.helpers.Go(func() { ended <- byItself(ctx, what, run(ctx)) })
@@ -222,6 +222,7 @@ func (r *Runner) settle(ctx context.Context, now time.Time) {
 	}
 	r.startPullers(ctx)
 	r.startTurns(ctx)
+	r.startFollows(ctx)
 	r.startChecks(now)
 	r.startShares(ctx, now)
 }
@@ -236,7 +237,7 @@ func (r *Runner) onTick(now time.Time) {
 	r.keepAwake(now)
 	r.announceDefinitions()
 	r.retain(now)
-	r.observeMetrics()
+	r.observeMetrics(now)
 }
 
 // onReconnect repeats at once what has failed while NATS was away.
@@ -247,7 +248,7 @@ func (r *Runner) onReconnect(now time.Time) {
 		r.touch(t)
 	}
 	r.catalog.notBefore = time.Time{}
-	r.backlog.again(now)
+	r.backlog.again(now, r.timing.lost)
 }
 
 // do hands work to Run's goroutine. It reports false if that has ended: then the work is dropped.
@@ -283,12 +284,12 @@ func byItself(ctx context.Context, what string, err error) error {
 	if err == nil {
 		err = errors.New("it ended by itself")
 	}
-	return unlessEnded(ctx, fmt.Errorf("%s: %w", what, err))
+	return unlessEnded(ctx.Err() != nil, fmt.Errorf("%s: %w", what, err))
 }
 
 // unlessEnded drops the error of what was interrupted by the end of its context.
-func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+func unlessEnded(ended bool, err error) error {
+	if ended {
 		return nil
 	}
 	return err

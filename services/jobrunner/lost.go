@@ -12,6 +12,10 @@ import (
 // lookForLost has the whole queue looked at when there have been fewer requests of a definition than records that wait for one, for longer than it takes whoever
 // publishes to write both.
 func (r *Runner) lookForLost(now time.Time) {
+	if b := &r.backlog; !b.due.IsZero() && !now.Before(b.due) {
+		b.due = time.Time{}
+		signal(b.whole)
+	}
 	depths := map[string]uint64{}
 	for _, q := range r.queues.all {
 		depths[q.definition] += q.depth
@@ -22,7 +26,7 @@ func (r *Runner) lookForLost(now time.Time) {
 		}
 	}
 	for name := range r.shelf {
-		if uint64(r.shelf.waiting(name)) <= depths[name] { //nolint:gosec // it counts
+		if uint64(r.shelf.waiting(name)) <= depths[name] {
 			delete(r.backlog.short, name)
 			continue
 		}
@@ -30,7 +34,7 @@ func (r *Runner) lookForLost(now time.Time) {
 		if !short {
 			r.backlog.short[name] = now
 		} else if now.Sub(since) > r.timing.lost && now.Sub(r.backlog.wholeAt) > r.timing.lost {
-			r.backlog.again(now)
+			r.backlog.again(now, r.timing.lost)
 		}
 	}
 }
@@ -48,15 +52,20 @@ func (r *Runner) mendLost(ctx context.Context, at scan) {
 	}
 }
 
-// lost are the records that wait for a request that was not seen. It runs in Run's goroutine.
+// lost are the records that wait for a request that was not seen, the oldest first. It runs in Run's goroutine.
 func (r *Runner) lost(at scan) (lost []key) {
+	var all []shelvedRun
 	for name, b := range r.shelf {
 		for id, kept := range b.runs {
 			k := key{name, id}
 			if _, seen := at.seen[k]; !seen && !kept.over() && at.began.Sub(kept.since()) > r.timing.lost {
-				lost = append(lost, k)
+				all = append(all, shelvedRun{kept, k})
 			}
 		}
+	}
+	sortByAge(all)
+	for _, run := range all {
+		lost = append(lost, run.key)
 	}
 	return lost
 }

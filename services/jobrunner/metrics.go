@@ -19,6 +19,8 @@ type metrics struct {
 	redelivered    prometheus.Counter
 	duration, wait *prometheus.HistogramVec
 	dead           *prometheus.CounterVec
+	// shown are the labels that runs has.
+	shown map[[2]string]struct{}
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -47,7 +49,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "sluice_job_wait_seconds", Help: "How long a run waited before its Job was created, by what for: queue, slot, dependency, quota.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 		}, []string{"gate"}),
-		dead: counter("sluice_job_dead_total", "Requests that were given up, by the reason.", "reason"),
+		dead:  counter("sluice_job_dead_total", "Requests that were given up, by the reason.", "reason"),
+		shown: map[[2]string]struct{}{},
 	}
 	registry.MustRegister(m.all()...)
 	return m
@@ -108,8 +111,12 @@ func waits(before, after job.Run) map[string]time.Duration {
 	return waited
 }
 
-// observeMetrics brings the gauges up to date.
-func (r *Runner) observeMetrics() {
+// observeMetrics brings the gauges up to date, now and then: there may be many.
+func (r *Runner) observeMetrics(now time.Time) {
+	if now.Before(r.metricsAt) {
+		return
+	}
+	r.metricsAt = now.Add(r.timing.metrics)
 	counts := map[string]*[9]int{}
 	for name, b := range r.shelf {
 		copied := b.counts
@@ -124,15 +131,28 @@ func (r *Runner) observeMetrics() {
 		}
 		counts[t.definition][shelve(t.run).phase]++
 	}
-	r.metrics.runs.Reset()
+	r.metrics.showRuns(counts)
+	r.observeQueues()
+}
+
+// showRuns sets how many runs there are of each definition and phase.
+func (m *metrics) showRuns(counts map[string]*[9]int) {
+	before := m.shown
+	m.shown = map[[2]string]struct{}{}
 	for name, byPhase := range counts {
 		for i, count := range byPhase {
 			if count > 0 {
-				r.metrics.runs.WithLabelValues(name, string(phases[i])).Set(float64(count))
+				labels := [2]string{name, string(phases[i])}
+				m.runs.WithLabelValues(labels[:]...).Set(float64(count))
+				m.shown[labels] = struct{}{}
 			}
 		}
 	}
-	r.observeQueues()
+	for labels := range before {
+		if _, still := m.shown[labels]; !still {
+			m.runs.DeleteLabelValues(labels[:]...)
+		}
+	}
 }
 
 func (r *Runner) observeQueues() {

@@ -28,6 +28,8 @@ type output struct {
 	stop      context.CancelFunc
 	following bool
 	restarts  int
+	// dropped says that nobody wants it any more.
+	dropped bool
 }
 
 // followedOutput is an output that was followed.
@@ -63,20 +65,39 @@ func (r *Runner) followOutput(t *tracked, k outputKey, c job.Container) {
 		}
 		t.outputs[k] = o
 	}
-	ctx, stop := context.WithCancel(r.ctx)
-	o.stop, o.following, o.restarts = stop, true, c.Restarts
+	o.following, o.restarts = true, c.Restarts
 	r.following++
-	r.helpers.Go(func() {
-		err := r.copyOutput(ctx, k, o.text)
-		stop()
-		r.do(func(time.Time) {
+	r.follows = append(r.follows, follow{k, o})
+}
+
+// follow is an output that is to be followed.
+type follow struct {
+	key outputKey
+	*output
+}
+
+// startFollows lets a helper each follow an output.
+func (r *Runner) startFollows(ctx context.Context) {
+	for _, f := range r.follows {
+		if f.dropped {
 			r.following--
-			o.following = false
-			if err != nil {
-				o.restarts = c.Restarts - 1 // once more, with the next news of the pod
-			}
+			continue
+		}
+		ctx, stop := context.WithCancel(ctx)
+		f.stop = stop
+		r.helpers.Go(func() {
+			err := r.copyOutput(ctx, f.key, f.text)
+			stop()
+			r.do(func(time.Time) {
+				r.following--
+				f.following = false
+				if err != nil {
+					f.restarts-- // once more, with the next news of the pod
+				}
+			})
 		})
-	})
+	}
+	r.follows = r.follows[:0]
 }
 
 func (r *Runner) copyOutput(ctx context.Context, k outputKey, to io.Writer) error {
@@ -104,7 +125,10 @@ func (r *Runner) outputsOf(t *tracked) (all []followedOutput) {
 // stopOutputs ends that.
 func (r *Runner) stopOutputs(t *tracked) {
 	for _, o := range t.outputs {
-		o.stop()
+		o.dropped = true
+		if o.stop != nil {
+			o.stop()
+		}
 	}
 	t.outputs = nil
 }

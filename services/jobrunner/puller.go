@@ -104,14 +104,14 @@ func (p *puller) pull() {
 	if !p.open || len(p.consumer.Messages()) > 0 {
 		return
 	}
-	more := int(int64(p.allowed-p.received)) - p.consumer.Asked() //nolint:gosec // both count deliveries, of which there are few
+	more := int(int64(p.allowed-p.received)) - p.consumer.Asked()
 	if more < 0 && p.consumer.Asked() > 0 {
 		p.leave()
 		if p.consumer.Reset() != nil {
 			p.open = false
 			return
 		}
-		more = int(int64(p.allowed - p.received)) //nolint:gosec // as above
+		more = int(int64(p.allowed - p.received))
 	}
 	if more <= 0 {
 		return

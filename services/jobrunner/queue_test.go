@@ -271,3 +271,37 @@ func TestIdleQueueIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// TestManyUnknownJobs: many names that nobody defines are given up some at a time, and stop nobody else.
+func TestManyUnknownJobs(t *testing.T) {
+	t.Parallel()
+	const names = 30
+	f := newFixture(t, definition("fib", 1))
+	r := f.startSynced()
+	for i := range names {
+		f.publishRaw(fmt.Sprint("unknown-", i), "", "", "")
+	}
+	most := 0
+	eventually(t, "all are given up", func() bool {
+		r.inside(func(time.Time) {
+			pullers := 0
+			for _, q := range r.queues.all {
+				if q.puller != nil {
+					pullers++
+				}
+			}
+			most = max(most, pullers)
+		})
+		depths, err := f.bus.JobDepths(t.Context())
+		return err == nil && len(depths) == 0
+	})
+	if most > maxStrangers+1 || len(f.dead()) != names {
+		t.Errorf("%d queues were emptied at a time, %d may be; there are %d dead letters", most, maxStrangers, len(f.dead()))
+	}
+	f.publish("fib", "r1", "")
+	f.phase("fib", "r1", job.Running)
+	eventually(t, "they are forgotten", func() (forgotten bool) {
+		r.inside(func(time.Time) { forgotten = len(r.queues.all) <= 1 })
+		return forgotten
+	})
+}

@@ -13,6 +13,9 @@ import (
 // maxHeld bounds the requests of one definition that are in our hands and have no slot. The others stay in the stream, where they cost nothing.
 const maxHeld = 8
 
+// maxStrangers bounds the queues of unknown jobs that are emptied at a time: anybody may publish to any name.
+const maxStrangers = 8
+
 // Reasons of dead letters, beside those of rejected requests.
 const (
 	reasonUnknownJob = "unknown-job"
@@ -41,25 +44,31 @@ type queues struct {
 	all    map[string]*queue
 	depths map[string]uint64
 	failed bool
+	// strangers counts those of unknown jobs that are being emptied, as of the last look at all depths.
+	strangers int
 	// starting are those that need a puller.
 	starting []*queue
 }
 
 func newQueues() queues { return queues{all: map[string]*queue{}} }
 
-// pollDepths reads the depth of every queue each tick until ctx ends. A stream that is gone is made anew.
+// pollDepths reads the depth of every queue each tick until ctx ends. A stream that is gone for a while is made anew.
 func (r *Runner) pollDepths(ctx context.Context) {
 	ticker := time.NewTicker(r.timing.tick)
 	defer ticker.Stop()
+	var failing time.Time // since when
 	for {
 		depths, err := r.deps.Bus.JobDepths(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+			failing = time.Time{}
+			r.readAges(ctx, depths)
+		case failing.IsZero():
+			failing = time.Now()
+		case time.Since(failing) > r.timing.missing:
 			r.restoreStream(ctx)
 		}
 		r.do(func(now time.Time) { r.onDepths(depths, err, now) })
-		if err == nil {
-			r.readAges(ctx, depths)
-		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -68,6 +77,7 @@ func (r *Runner) pollDepths(ctx context.Context) {
 	}
 }
 
+// restoreStream makes the stream if it is gone. That is not done at once: a server that is about to remove one finds a part of it in the new one of its name.
 func (r *Runner) restoreStream(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience[onBus])
 	defer cancel()
@@ -81,6 +91,7 @@ func (r *Runner) onDepths(depths map[string]uint64, err error, now time.Time) {
 			r.deps.Logger.Warn().Err(err).Msg("the queues of jobs cannot be read")
 		} else {
 			r.deps.Logger.Info().Msg("the queues of jobs can be read again")
+			r.backlog.again(now, r.timing.lost)
 		}
 	}
 	if err != nil {
@@ -90,8 +101,13 @@ func (r *Runner) onDepths(depths map[string]uint64, err error, now time.Time) {
 	for name := range depths {
 		r.queue(name)
 	}
+	r.queues.strangers = 0
 	for name, q := range r.queues.all {
-		q.depth = depths[name]
+		if q.depth = depths[name]; q.definition == "" && q.puller != nil {
+			r.queues.strangers++
+		}
+	}
+	for _, q := range r.queues.all {
 		r.tend(q, now)
 	}
 	r.lookForLost(now)
@@ -129,7 +145,8 @@ func (r *Runner) tend(q *queue, now time.Time) {
 	if q.depth > 0 {
 		q.active = now
 	}
-	switch idle := now.Sub(q.active) > r.timing.idle; {
+	unknown := q.definition == ""
+	switch idle := q.depth == 0 && (unknown || now.Sub(q.active) > r.timing.idle); {
 	case idle && q.puller == nil:
 		delete(r.queues.all, q.name)
 	case idle && !q.leaving:
@@ -138,16 +155,20 @@ func (r *Runner) tend(q *queue, now time.Time) {
 	case idle || !r.ready() || strings.ContainsAny(q.name, "*>"): // no consumer can be told apart from that of all requests
 	case q.definition != "":
 		r.review(q.definition)
-	case now.Sub(q.missing) > r.timing.unknown:
+	case now.Sub(q.missing) <= r.timing.unknown:
+	case q.puller != nil:
+		r.let(q, maxHeld)
+	case r.queues.strangers < maxStrangers:
+		r.queues.strangers++
 		r.let(q, maxHeld)
 	}
 }
 
-// ask lets the pullers of a definition take as many requests as there are slots free for, beside those that are in our hands.
-func (r *Runner) ask(name string, now time.Time) {
+// askFor lets the pullers of a definition take as many requests as there are slots free for, beside those that are in our hands.
+func (r *Runner) askFor(name string, now time.Time) {
 	d, defined := r.catalog.active[name]
 	for _, q := range r.queues.all {
-		if q.definition != name || now.Sub(q.active) > r.timing.idle {
+		if q.definition != name || q.depth == 0 && now.Sub(q.active) > r.timing.idle {
 			continue
 		}
 		count := 0

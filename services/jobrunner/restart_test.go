@@ -12,13 +12,14 @@ import (
 )
 
 // killAfter ends a runner right after the nth step of those that count, which is said in died: nothing that it does comes after it.
-func killAfter(n int64, counts func(job.Step) bool, died chan<- job.Step, r **running) func(*Deps) {
+func (f *fixture) killAfter(n int64, counts func(job.Step) bool, died chan<- job.Step) func(*Deps) {
 	return func(d *Deps) {
+		r := f.newest
 		d.Passed = func(step job.Step, _ job.Run) {
-			if counts(step) && (*r).steps.Add(1) == n {
+			if counts(step) && r.steps.Add(1) == n {
 				died <- step
-				(*r).cancel()
-				<-(*r).done
+				r.cancel()
+				<-r.done
 			}
 		}
 	}
@@ -92,8 +93,7 @@ func restartAfter(t *testing.T, l life, step job.Step, n int64) (killed bool) {
 	f := newFixture(t, d)
 	f.api.plan = func(job.Object) plan { return l.plan }
 	died := make(chan job.Step, 1)
-	var first *running
-	first = f.start(killAfter(n, func(s job.Step) bool { return s == step }, died, &first))
+	first := f.start(f.killAfter(n, func(s job.Step) bool { return s == step }, died))
 	f.publish("fib", "r1", l.body)
 	lived := make(chan struct{})
 	go func() {
@@ -187,8 +187,7 @@ func TestChaos(t *testing.T) {
 	}()
 	for _, steps := range []int64{3, 25, 40, 9, 70, 33} {
 		died := make(chan job.Step, 1)
-		var r *running
-		r = f.start(killAfter(steps, anyStep, died, &r))
+		r := f.start(f.killAfter(steps, anyStep, died))
 		select {
 		case <-died:
 		case <-time.After(long):

@@ -47,7 +47,7 @@ func (r *Runner) retain(now time.Time) {
 // old are the runs whose record goes. None goes soon: a Job that is over and has no record would be taken for one whose record was lost (see job.Decide).
 func (r *Runner) old(now time.Time) (old []key) {
 	for name, b := range r.shelf {
-		ended := b.ended()
+		ended := b.ended(name)
 		extra := 0
 		if r.config.HistoryLimit > 0 {
 			extra = max(0, len(ended)-r.config.HistoryLimit)
@@ -55,28 +55,34 @@ func (r *Runner) old(now time.Time) (old []key) {
 		for i, run := range ended {
 			age := now.Sub(run.since())
 			if age > r.timing.spared && (i < extra || age > r.config.History) {
-				old = append(old, key{name, run.id})
+				old = append(old, run.key)
 			}
 		}
 	}
 	return old
 }
 
-// endedRun is a record on the shelf with its id.
-type endedRun struct {
+// shelvedRun is a record on the shelf with its key.
+type shelvedRun struct {
 	shelved
-	id string
+	key
 }
 
-// ended are those that are over, the oldest first.
-func (b *board) ended() (all []endedRun) {
+// ended are the records of the definition that are over, the oldest first.
+func (b *board) ended(definition string) (all []shelvedRun) {
 	for id, kept := range b.runs {
 		if kept.over() {
-			all = append(all, endedRun{kept, id})
+			all = append(all, shelvedRun{kept, key{definition, id}})
 		}
 	}
-	slices.SortFunc(all, func(a, b endedRun) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
+	sortByAge(all)
 	return all
+}
+
+func sortByAge(all []shelvedRun) {
+	slices.SortFunc(all, func(a, b shelvedRun) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.id, b.id))
+	})
 }
 
 // removeAll removes records with their output, as far as it gets, and returns those that are gone.

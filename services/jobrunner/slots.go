@@ -53,30 +53,39 @@ func (r *Runner) free(d job.Definition) int {
 // recount brings what is counted of a run up to date.
 func (r *Runner) recount(t *tracked) {
 	there := r.tracked[t.key] == t
-	if t.granted && !(there && t.waits() && t.delivery != nil && !r.needs.block(t.run.DependsOn)) {
+	if t.granted && (!there || !t.waits() || t.delivery == nil || r.needs.block(t.run.DependsOn)) {
 		t.granted = false // it is being created or over, its request is not ours any more, or it has to wait again
 	}
 	if holds := there && t.occupies(); holds != t.holds {
 		t.holds = holds
 		r.occupy(t.definition, holds)
 	}
-	held := r.slots.held[t.definition]
-	if there && t.delivery != nil && !t.holds && (t.waits() || !t.known) {
-		if held == nil {
-			held = map[*tracked]struct{}{}
-			r.slots.held[t.definition] = held
-		}
-		if _, counted := held[t]; !counted {
-			held[t] = struct{}{}
-			r.review(t.definition)
-		}
-	} else if _, counted := held[t]; counted {
-		if delete(held, t); len(held) == 0 {
-			delete(r.slots.held, t.definition)
-		}
+	r.hold(t, there && t.delivery != nil && !t.holds && (t.waits() || !t.known))
+	if able := t.held && t.waits() && t.denied == nil; able != t.able {
+		t.able = able
 		r.review(t.definition)
 	}
 	r.need(t, there)
+}
+
+// hold notes whether the run's request is in our hands and has no slot.
+func (r *Runner) hold(t *tracked, held bool) {
+	if held == t.held {
+		return
+	}
+	t.held = held
+	all := r.slots.held[t.definition]
+	switch {
+	case !held:
+		if delete(all, t); len(all) == 0 {
+			delete(r.slots.held, t.definition)
+		}
+	case all == nil:
+		r.slots.held[t.definition] = map[*tracked]struct{}{t: {}}
+	default:
+		all[t] = struct{}{}
+	}
+	r.review(t.definition)
 }
 
 // occupy counts a slot that is taken or free again.
@@ -121,7 +130,7 @@ func (r *Runner) admit(name string, now time.Time) {
 	for t := range r.slots.held[name] {
 		r.touch(t) // why it waits may have changed
 	}
-	r.ask(name, now)
+	r.askFor(name, now)
 }
 
 // candidates are the requests in our hands that could start, the oldest first.

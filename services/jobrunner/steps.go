@@ -41,9 +41,9 @@ func (r *Runner) next(t *tracked, now time.Time) (step, bool) {
 	case t.doubt:
 		return r.readRecord(t), true
 	case r.deleted(t, now):
-		return r.store(t, ended(t.run, now, job.Cancelled, job.ReasonDefinitionDeleted, "there is no job of the name "+t.definition+" any more")), true
+		return r.store(t, ended(t.run, job.Ending{Phase: job.Cancelled, Reason: job.ReasonDefinitionDeleted, Message: "there is no job of the name " + t.definition + " any more", At: now})), true
 	case t.wrong != "" && t.waits():
-		return r.store(t, ended(t.run, now, job.Failed, reasonBadMessage, t.wrong)), true
+		return r.store(t, ended(t.run, job.Ending{Phase: job.Failed, Reason: reasonBadMessage, Message: t.wrong, At: now})), true
 	case t.wrong != "" && t.delivery != nil && (!t.known || t.run.Phase.Final()):
 		return r.bury(t, reasonBadMessage, t.wrong), true
 	}
@@ -55,18 +55,10 @@ func (r *Runner) decided(t *tracked, a job.Action, now time.Time) (step, bool) {
 	switch a.Step {
 	case job.Store:
 		return r.store(t, a.Record), true
-	case job.Look:
-		return r.look(t), true
-	case job.Create:
-		return r.create(t), true
-	case job.Resume:
-		return r.resume(t, a.UID), true
-	case job.Delete:
-		return r.remove(t, a.UID), true
+	case job.Look, job.Create, job.Resume, job.Delete, job.Arm:
+		return r.ask(t, a), true
 	case job.Capture:
 		return r.capture(t), true
-	case job.Arm:
-		return r.arm(t, a.UID), true
 	case job.Announce:
 		if !t.dropped && droppable(t.run) {
 			return r.drop(t), true
@@ -84,6 +76,21 @@ func (r *Runner) decided(t *tracked, a job.Action, now time.Time) (step, bool) {
 		r.wakeAt(t, a.Until)
 	}
 	return r.lookAgain(t, now)
+}
+
+// ask is a step that asks the cluster.
+func (r *Runner) ask(t *tracked, a job.Action) step {
+	switch a.Step {
+	case job.Create:
+		return r.create(t)
+	case job.Resume:
+		return r.resume(t, a.UID)
+	case job.Delete:
+		return r.remove(t, a.UID)
+	case job.Arm:
+		return r.arm(t, a.UID)
+	}
+	return r.look(t)
 }
 
 // droppable reports whether the request of a run that has ended in the queue is of no use any more. Others are kept as dead letters when they are taken.

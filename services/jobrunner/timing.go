@@ -14,6 +14,8 @@ type timing struct {
 	wake time.Duration
 	// idle is how long a queue may be empty before its consumer is left.
 	idle time.Duration
+	// missing is how long the stream of requests may be away before it is made anew.
+	missing time.Duration
 	// unknown is how long requests for a job that is not known wait for its definition.
 	unknown time.Duration
 	// index is how old a request is before it gets a record although nobody has taken it.
@@ -26,14 +28,16 @@ type timing struct {
 	retain, spared time.Duration
 	// recheck is how often a definition that was refused is checked again.
 	recheck time.Duration
+	// metrics is how often the gauges are brought up to date.
+	metrics time.Duration
 	// stuck is how long Run's goroutine may stand still before Live says so.
 	stuck time.Duration
 }
 
 var standardTiming = timing{
 	tick: time.Second, least: time.Second, most: time.Minute, quota: 30 * time.Second, relook: 10 * time.Second,
-	wake: 5 * time.Second, idle: 30 * time.Second, unknown: time.Minute, index: time.Second, lost: time.Minute, stray: 5 * time.Minute,
-	retain: time.Minute, spared: time.Hour, recheck: 5 * time.Minute, stuck: 30 * time.Second,
+	wake: 5 * time.Second, idle: 30 * time.Second, missing: 3 * time.Second, unknown: time.Minute, index: time.Second, lost: time.Minute, stray: 5 * time.Minute,
+	retain: time.Minute, spared: time.Hour, recheck: 5 * time.Minute, metrics: 5 * time.Second, stuck: 30 * time.Second,
 }
 
 // alarm rings at the earliest of the times that it was set to. One goroutine owns it.

@@ -20,12 +20,11 @@ type tracked struct {
 	known    bool
 	// doubt says that the record may be another one: it is read before anything is decided.
 	doubt bool
-	// delivery is the request while it is in our hands, as request, and accepted what it makes of itself. queue is where it came from, progress when the server was last
-	// told that it is worked on.
+	// delivery is the request while it is in our hands, as request, and accepted what it makes of itself; progress is when the server was last told that
+	// it is worked on.
 	delivery *bus.Delivery
 	request  job.Message
 	accepted job.Run
-	queue    *queue
 	progress time.Time
 	// wrong is what is wrong with the request, if it can be none; undefined is since when there is no definition for it.
 	wrong     string
@@ -38,6 +37,8 @@ type tracked struct {
 	// granted says that the run has a slot although no record says so yet, and holds that it is counted as having one; needing that needed, its dependencies, are kept awake.
 	granted, holds, needing bool
 	needed                  []string
+	// held says that its request is in our hands and it has no slot; able that it could have one.
+	held, able bool
 	// denied is why the cluster has not made the Job; said is what the record is to say of a creation of which nobody knows what came of it.
 	denied *job.Denial
 	said   *said
