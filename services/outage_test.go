@@ -49,7 +49,7 @@ func TestNATSLosesItsData(t *testing.T) {
 	dispatcher.readiness(http.StatusOK)
 	nats.Lose()
 	for _, p := range []*process{gateway, dispatcher} {
-		if code := p.exited(); code != 1 || !strings.Contains(p.out.String(), "NATS has lost the calls stream") {
+		if code := p.exited(); code != 1 || !strings.Contains(p.out.String(), "NATS has lost a stream that was there") {
 			t.Errorf("%s ended with %d", p.service, code)
 		}
 	}
