@@ -46,10 +46,15 @@ func (r *Runner) capture(t *tracked) step {
 				r.failed(t, onOutput, c.missing, now)
 				return
 			}
-			if c.missing != nil {
+			if c.missing == nil {
+				r.worked(t, onOutput, now)
+			} else {
 				r.deps.Logger.Warn().Err(c.missing).Str("job", t.definition).Str("run", t.id).Msg("the run ends without a part of its output")
 			}
-			t.kept, t.result, t.failures = true, c.result, 0
+			t.kept, t.keptEnd, t.result = true, object.End, c.result
+			if t.object != nil {
+				t.see(t.object) // it may have ended since
+			}
 		}
 	}}
 }

@@ -36,7 +36,10 @@ func (h *troubles) over(p place) { h.failing[p] = false }
 
 // failed puts the run's next step off. The first failure of many is logged.
 func (r *Runner) failed(t *tracked, p place, err error, now time.Time) {
-	t.failures++
+	if t.failedOn != p {
+		t.failures = 0
+	}
+	t.failures, t.failedOn = t.failures+1, p
 	t.notBefore = now.Add(r.pause(t.failures))
 	if !r.troubles.failing[p] {
 		r.deps.Logger.Warn().Err(err).Str("job", t.definition).Str("run", t.id).Msg(p.String() + " does not do what runs need: it will be tried again")
@@ -55,14 +58,16 @@ func (r *Runner) pause(failures int) time.Duration {
 
 // worked notes a step that has succeeded. Where others have failed, they need not wait any longer.
 func (r *Runner) worked(t *tracked, p place, now time.Time) {
-	t.failures = 0
+	if t.failedOn == p {
+		t.failures = 0
+	}
 	if !r.troubles.failing[p] {
 		return
 	}
 	r.troubles.over(p)
 	r.deps.Logger.Info().Msg(p.String() + " works again")
 	for _, other := range r.tracked {
-		if other.failures > 0 {
+		if other.failures > 0 && other.failedOn == p {
 			other.notBefore = now
 			r.touch(other)
 		}

@@ -76,6 +76,39 @@ func TestAPIServerAway(t *testing.T) {
 	}
 }
 
+// TestRecoveryIsForAll: when one request succeeds again, the others do not wait for their time.
+func TestRecoveryIsForAll(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, definition("fib", 3), definition("other", 1))
+	f.timing.least, f.timing.most = time.Hour, time.Hour
+	f.startSynced()
+	f.api.set(func() { f.api.script = refuse("create", errServer) })
+	for _, id := range []string{"r1", "r2", "r3"} {
+		f.publish("fib", id, "")
+		f.await("fib", id, "waiting for the API server", func(r job.Run) bool { return r.Reason == job.ReasonAPIServerUnavailable })
+	}
+	f.api.set(func() { f.api.script = nil })
+	never(t, 200*time.Millisecond, "it is tried again at once", func() bool { return f.api.of("r1") != nil })
+	f.publish("other", "o1", "")
+	for _, id := range []string{"r1", "r2", "r3"} {
+		f.phase("fib", id, job.Running)
+	}
+}
+
+// TestRequestsOfADeadLeader come to the next one at once, not after the ack wait, which is a minute.
+func TestRequestsOfADeadLeader(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, definition("fib", 3, func(d *job.Definition) { d.DependsOn = []string{"db"} }))
+	first := f.startSynced()
+	f.publish("fib", "r1", "")
+	f.phase("fib", "r1", job.Waiting)
+	first.deps.Bus.Close() // it can hand nothing back
+	first.cancel()
+	f.api.workload("db", true)
+	f.startSynced()
+	f.phase("fib", "r1", job.Running)
+}
+
 // TestSlowAPIServer: requests that hang hold up neither other definitions' records nor what NATS alone can do.
 func TestSlowAPIServer(t *testing.T) {
 	t.Parallel()

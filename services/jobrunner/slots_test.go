@@ -3,6 +3,7 @@ package jobrunner
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,11 +64,36 @@ func TestRow23(t *testing.T) {
 	if f.api.of("r0") == nil {
 		t.Error("the Jobs are not kept: the test says nothing")
 	}
+	// Nor while what they have left is captured.
+	hang := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hang) })
+	defer release()
+	f.api.set(func() {
+		f.api.plan = func(job.Object) plan { return plan{end: job.Failed} }
+		f.api.script = func(r request) error {
+			if r.verb == "logs" {
+				<-hang
+			}
+			return nil
+		}
+	})
+	f.publish("fib", "fails", "")
+	f.publish("fib", "starts", "")
+	eventually(t, "the next one starts", func() bool { return len(f.api.podSets("fib", "starts")) == 1 })
+	if f.run("fib", "fails").Phase.Final() {
+		t.Error("its output is captured: the test says nothing")
+	}
+	release()
+	f.closed("fib", "starts", job.Failed)
+	f.api.set(func() { f.api.plan = func(job.Object) plan { return plan{end: job.Succeeded} } })
+
 	f.publish("fib", "asks", `{"dependsOn":["nobody"]}`)
 	f.await("fib", "asks", "waiting for what is not there", func(r job.Run) bool {
 		return r.Phase == job.Waiting && r.Reason == job.ReasonDependencyNotFound && strings.Contains(r.Message, "nobody")
 	})
 	never(t, 200*time.Millisecond, "it is started", func() bool { return f.api.of("asks") != nil })
+	f.publish("fib", "does-not-ask", "") // what waits for a dependency takes no slot
+	f.closed("fib", "does-not-ask", job.Succeeded)
 	f.api.workload("nobody", true)
 	f.closed("fib", "asks", job.Succeeded)
 }

@@ -42,9 +42,10 @@ type tracked struct {
 	// denied is why the cluster has not made the Job; said is what the record is to say of a creation of which nobody knows what came of it.
 	denied *job.Denial
 	said   *said
-	// kept says that result was captured, after so many attempts; announced that the end was published, and dropped that its request is out of the queue.
+	// kept says that result was captured, after so many attempts, of a Job with that end; announced that the end was published, and dropped that its request is out of the queue.
 	kept, announced, dropped bool
 	result                   job.Result
+	keptEnd                  job.Phase // what the Job's End was
 	captures                 int
 	// outputs are those that are followed; inPlace says whether that is needed, nil while nobody has looked.
 	outputs map[outputKey]*output
@@ -52,7 +53,8 @@ type tracked struct {
 	// busy says that a helper is at work for it, or waits for its turn; later is a record that somebody has written in the meantime.
 	busy      bool
 	later     *written
-	failures  int
+	failures  int       // in a row, on failedOn
+	failedOn  place     // where the last step failed
 	notBefore time.Time // no step before it
 	due       time.Time // when to decide although nothing has happened, zero for never
 }
@@ -161,33 +163,46 @@ func (r *Runner) sight(t *tracked, now time.Time) job.Sight {
 	return s
 }
 
-// hasLooked takes what the API server itself has said; nil says that there is no Job of the name.
+// hasLooked takes what the API server itself has said; nil says that there is no Job of the name. Whoever has removed one that was there may have written so in the record.
 func (t *tracked) hasLooked(o *job.Object, now time.Time) {
-	if o != nil {
+	switch {
+	case o == nil:
+		t.doubt = t.doubt || t.object != nil
+		t.object = nil
+	default:
 		if known := t.object; known != nil && known.UID == o.UID && len(o.Pods) == 0 { // a request may know of no pods
 			o.Pods, o.Trouble, o.TroubleDetail = known.Pods, known.Trouble, known.TroubleDetail
 		}
-		o = t.newer(*o)
+		t.see(t.newer(*o))
 	}
-	t.object, t.looked, t.lookedAt = o, true, now
+	t.looked, t.lookedAt = true, now
 }
 
-// watched takes what a watch says. Of the record's own Job nothing is ever taken back; one with another UID is but a hint.
+// watched takes what a watch says: news of the Job that is known, unless they are old, or a hint that there is another one.
 func (t *tracked) watched(o job.Object) {
-	own := t.known && o.UID == t.run.JobUID
 	switch known := t.object; {
 	case known != nil && known.UID == o.UID:
-		t.object, t.looked = t.newer(o), t.looked || own
-	case known != nil && t.looked && older(o.Version, known.Version):
+		t.see(t.newer(o))
+	case o.Deleting, known != nil && t.looked && older(o.Version, known.Version):
 	default:
-		t.object, t.looked = &o, own
+		t.see(&o)
+		t.looked = false
 	}
+}
+
+// see makes that the Job under the run's name. What was captured before it ended does not count.
+func (t *tracked) see(o *job.Object) {
+	t.object = o
+	t.kept = t.kept && o.End == t.keptEnd
 }
 
 // vanished takes that the Job is gone, as a watch says.
 func (t *tracked) vanished(uid string) {
-	if t.object == nil || t.object.UID == uid {
-		t.object, t.looked = nil, false
+	switch {
+	case t.object == nil:
+		t.looked = false
+	case t.object.UID == uid:
+		t.object, t.looked, t.doubt = nil, false, true // see hasLooked
 	}
 }
 
