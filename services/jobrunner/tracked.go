@@ -165,11 +165,10 @@ func (r *Runner) sight(t *tracked, now time.Time) job.Sight {
 
 // hasLooked takes what the API server itself has said; nil says that there is no Job of the name. Whoever has removed one that was there may have written so in the record.
 func (t *tracked) hasLooked(o *job.Object, now time.Time) {
-	switch {
-	case o == nil:
+	if o == nil {
 		t.doubt = t.doubt || t.object != nil
 		t.object = nil
-	default:
+	} else {
 		if known := t.object; known != nil && known.UID == o.UID && len(o.Pods) == 0 { // a request may know of no pods
 			o.Pods, o.Trouble, o.TroubleDetail = known.Pods, known.Trouble, known.TroubleDetail
 		}
