@@ -60,7 +60,7 @@ var importTable = []rule{
 	{"pkg/autoscale", "pkg/function pkg/schedule", ""},
 	{"pkg/upstream", "pkg/function", "golang.org/x/net"},
 	{"pkg/bus", "pkg/function pkg/job", natsClient},
-	{"pkg/bus/bustest", "pkg/bus", natsClient + natsServer},
+	{"pkg/bus/bustest", "pkg/bus", natsClient + natsServer + "go.uber.org/goleak"},
 	{"pkg/ops", "", starting + prometheus + sync + "github.com/mattn/go-isatty"},
 
 	{"pkg/kube", "", kubernetes + zerolog + prometheus},

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 	"github.com/sluicefaas/sluice/pkg/kube/kubetest"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runFailing(text))
 		os.Exit(1)
 	}
-	code := plane.Main(m)
+	code := plane.Main(m, bustest.Leaks()...)
 	if folder := os.Getenv(folderEnv); folder != "" {
 		_ = os.RemoveAll(folder)
 	}

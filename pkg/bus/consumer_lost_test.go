@@ -57,8 +57,13 @@ func TestConsumerThatIsGone(t *testing.T) {
 	if err := c.Pull(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.conn.Flush(); err != nil {
-		t.Fatal(err)
+	select { // a sign of life: the server has not only received the pull, it serves it
+	case msg := <-c.Messages():
+		if _, err := c.Handle(msg); err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no heartbeat")
 	}
 	if err := b.js.DeleteConsumer(within(t, patience), b.CallsStream(), "f"); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8") // the tests wait for the server more than they compute
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, bustest.Leaks()...)
 }
 
 // patience is how long a test waits for what must happen.

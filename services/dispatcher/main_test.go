@@ -32,10 +32,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
-	// nats-server loses these when it is shut down while it makes a stream: one of three that is behind.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	goleak.VerifyTestMain(m, bustest.Leaks()...)
 }
 
 // rig is a NATS server, and a bus that plays the gateway (it publishes) and the scaler (it writes states).

@@ -25,7 +25,7 @@ import (
 // testInterval is between reports of activity: much less than the second of the product.
 const testInterval = 100 * time.Millisecond
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, bustest.Leaks()...) }
 
 // fixture is a Gateway that serves, with a NATS server of its own.
 type fixture struct {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 // TestMain lets this binary play the watchdog and the functions, which are processes of their own.
@@ -21,8 +23,5 @@ func TestMain(m *testing.M) {
 	}
 	// A process that is built with the race detector stays for a second at its end unless it is told otherwise.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	// nats-server loses these when it is shut down while it makes a stream: a system that is stopped as soon as it is up.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	goleak.VerifyTestMain(m, bustest.Leaks()...)
 }

@@ -48,8 +48,9 @@ type Plane struct {
 // At is a cluster that somebody else has started, with a kubeconfig that may do everything.
 func At(kubeconfig string) *Plane { return &Plane{access: kubeconfig} }
 
-// Main runs the tests of a package, ends the control plane if one of them has started it, and then looks for goroutines that are left. It returns the exit code.
-func (p *Plane) Main(m *testing.M) (code int) {
+// Main runs the tests of a package, ends the control plane if one of them has started it, and then looks for goroutines that are left, with the options given.
+// It returns the exit code.
+func (p *Plane) Main(m *testing.M, leaks ...goleak.Option) (code int) {
 	code = m.Run()
 	if err := p.end(); err != nil {
 		fmt.Fprintln(os.Stderr, "end the control plane:", err)
@@ -60,7 +61,7 @@ func (p *Plane) Main(m *testing.M) (code int) {
 	for _, drop := range p.drops {
 		drop()
 	}
-	if err := goleak.Find(); code == 0 && err != nil {
+	if err := goleak.Find(leaks...); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

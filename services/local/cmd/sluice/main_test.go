@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 // The test binary is also the programs under test: sluice itself, a function that keeps a ledger, and the process of a job.
@@ -26,5 +28,5 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, bustest.Leaks()...)
 }
