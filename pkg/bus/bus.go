@@ -72,7 +72,7 @@ type Settings struct {
 	// JobQueueLimit is how many requests of one job may be queued; 0 means 10,000.
 	JobQueueLimit int64 `default:"10000" help:"Requests that may be queued for one job; more are answered with 429."`
 	// StorageLimit is in bytes; 0 leaves it to the server.
-	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together, of which 7/16 are for large bodies, 1/16 for events and 1/16 for requests of jobs; 0 means as many as the server has."`
+	StorageLimit int64 `default:"0" help:"Bytes that all queued calls may take together, of which 6/16 are for large bodies, and 1/16 each for events, requests of jobs and the output of runs; 0 means as many as the server has."`
 	// PublishPatience bounds how long a publish is repeated while NATS does not answer.
 	PublishPatience time.Duration `default:"10s" help:"How long a call waits for the queue to accept it before its caller gets 503."`
 	// IdempotencyTTL is how long an idempotency key is remembered; 0 means 24 h.

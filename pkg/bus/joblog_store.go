@@ -20,7 +20,7 @@ func (b *Bus) ensureLogs(ctx context.Context) error {
 	return b.ensure(ctx, "object store of output", func(ctx context.Context) error {
 		_, err := b.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket: b.JobLogsBucket(), Description: "What was kept of the output of runs", TTL: logsTTL,
-			Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
+			MaxBytes: b.config.Settings.storage().logs, Storage: jetstream.FileStorage, Replicas: b.config.Replicas,
 		})
 		return err
 	})

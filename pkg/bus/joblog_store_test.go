@@ -269,3 +269,19 @@ func TestDamagedLog(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// Output has its own share of the storage: it takes none from calls, what does not fit leaves nothing behind, and what was kept before stays.
+func TestLogsHaveTheirShareOfTheStorage(t *testing.T) {
+	t.Parallel()
+	b := jobsBus(t, bustest.Start(t).URL(), func(c *Config) { c.Settings.StorageLimit = 16 << 20 })
+	part := bytes.Repeat([]byte("x"), 600<<10)
+	putLog(t, b, "j/run-1/pod/container", part)
+	before := logMessages(t, b)
+	if size, err := b.PutLog(within(t, patience), "j/run-2/pod/container", bytes.NewReader(part), 1<<20); err == nil {
+		t.Errorf("a second one has room too: %d bytes", size)
+	}
+	eventually(t, "nothing is left of it", func() bool { return logMessages(t, b) == before })
+	if data, lost := getLog(t, b, "j/run-1/pod/container"); lost || !bytes.Equal(data, part) {
+		t.Errorf("of the first one %d bytes are left", len(data))
+	}
+}

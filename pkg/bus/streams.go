@@ -20,18 +20,18 @@ func (s Settings) duplicateWindow() time.Duration {
 
 const leastDuplicateWindow = time.Second
 
-// shares are the most bytes of each stream that holds what was accepted, -1 for no limit.
-type shares struct{ calls, bodies, events, jobs int64 }
+// shares are the most bytes of each stream that holds what was accepted, and of the output of runs, -1 for no limit.
+type shares struct{ calls, bodies, events, jobs, logs int64 }
 
 // storage shares out the storage limit: the server keeps the room of a stream with a limit free for it, so they must not be more
 // together.
 func (s Settings) storage() shares {
 	limit := s.StorageLimit
 	if limit == 0 {
-		return shares{-1, -1, -1, -1}
+		return shares{-1, -1, -1, -1, -1}
 	}
-	bodies, small := max(1, limit*7/16), max(1, limit/16)
-	return shares{max(1, limit-bodies-2*small), bodies, small, small}
+	bodies, small := max(1, limit*6/16), max(1, limit/16)
+	return shares{max(1, limit-bodies-3*small), bodies, small, small, small}
 }
 
 // maxConsumers replaces the server's default limit of 1,000 consumers a stream: one a function that is awake.

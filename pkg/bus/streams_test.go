@@ -48,11 +48,11 @@ func TestStorageIsSharedOutWhole(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int64{16, 1000, 1 << 20, 1<<40 + 7} {
 		s := Settings{StorageLimit: limit}.storage()
-		if sum := s.calls + s.bodies + s.events + s.jobs; sum != limit || s.calls < limit*7/16 || s.bodies != limit*7/16 || s.events != limit/16 || s.jobs != limit/16 {
+		if sum := s.calls + s.bodies + s.events + s.jobs + s.logs; sum != limit || s.calls < limit*7/16 || s.bodies != limit*6/16 || s.events != limit/16 || s.jobs != limit/16 || s.logs != limit/16 {
 			t.Errorf("%d is shared out as %+v", limit, s)
 		}
 	}
-	if s := (Settings{}).storage(); s != (shares{-1, -1, -1, -1}) {
+	if s := (Settings{}).storage(); s != (shares{-1, -1, -1, -1, -1}) {
 		t.Errorf("no limit is %+v", s)
 	}
 }
