@@ -238,7 +238,7 @@ func TestEventThatIsLost(t *testing.T) {
 	r.awaitEvents()
 	letters := r.deadLetters()
 	list := backends(t, answer(200), answer(404), answer(500), script(answer(500), answer(200)), answer(500))
-	f := spec("f", subscribed("e"), publishing(5)) // long enough for the dispatcher to hear that one has gone
+	f := spec("f", subscribed("e"), publishing(8)) // long enough for the dispatcher to hear that one has gone
 	r.put(f, list...)
 	r.event(bus.Event{Name: "e", Path: "/p", Body: []byte("kept")})
 	s := r.dispatch()
@@ -269,7 +269,7 @@ func TestEventOfReplicasThatHaveGone(t *testing.T) {
 	r := newRig(t)
 	r.awaitEvents()
 	list := backends(t, answer(200), answer(500), answer(200))
-	f := spec("f", subscribed("e"), publishing(1, 1))
+	f := spec("f", subscribed("e"), publishing(8)) // long enough for the dispatcher to hear that one has gone
 	r.put(f, list[:2]...)
 	r.event(bus.Event{Name: "e", Path: "/"})
 	r.dispatch()

@@ -85,6 +85,9 @@ func (r *rig) open(changes ...func(*bus.Settings)) {
 
 func shortAckWait(s *bus.Settings) { s.AckWait = 2 * time.Second }
 
+// longAckWait is one for which no test waits: what comes back was handed back.
+func longAckWait(s *bus.Settings) { s.AckWait = 10 * time.Minute }
+
 func (r *rig) connect() *bus.Bus {
 	r.t.Helper()
 	b, err := bus.Connect(bus.Config{URL: r.url, Replicas: r.replicas, Settings: r.settings})

@@ -133,7 +133,7 @@ func TestConsumerLostUnderLoad(t *testing.T) {
 // A call that was lost on its way when the server went down is delivered again as soon as it is back, not after the ack wait.
 func TestCallsLostWithTheServerComeBackAtOnce(t *testing.T) {
 	t.Parallel()
-	r, g := newRig(t), make(gate)
+	r, g := newRig(t, longAckWait), make(gate)
 	b := newBackend(t, nil, g.hold)
 	r.put(spec("f", parallel(1, 0)), b)
 	r.publishMany("f", 3)
@@ -146,10 +146,9 @@ func TestCallsLostWithTheServerComeBackAtOnce(t *testing.T) {
 	r.server.Stop()
 	r.server.Start()
 	close(g)
-	start := time.Now()
 	r.awaitEmpty("f")
-	if took := time.Since(start); b.count() != 3 || took > 20*time.Second {
-		t.Errorf("%d deliveries of 3 calls, after %s", b.count(), took)
+	if b.count() != 3 {
+		t.Errorf("%d deliveries of 3 calls", b.count())
 	}
 }
 
