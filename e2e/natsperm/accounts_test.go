@@ -137,6 +137,28 @@ func TestClientQueuesCalls(t *testing.T) {
 	}
 }
 
+// Other people's services hear how runs move, and can make no such news.
+func TestClientHearsRunsMove(t *testing.T) {
+	s := newSystem(t, single(t).ClientURL(), 1)
+	client, jobrunner := s.as(t, "client").Conn(), s.as(t, "jobrunner").Conn()
+	moves, err := client.SubscribeSync("sluice.jobstate.*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Publish("sluice.jobstate.j.forged", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := jobrunner.Publish("sluice.jobstate.j.r", []byte("moved")); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := moves.NextMsg(patience); err != nil || msg.Subject != "sluice.jobstate.j.r" || string(msg.Data) != "moved" {
+		t.Errorf("heard %+v: %v", msg, err)
+	}
+}
+
 // A stream sends its acknowledgement to whatever subject the publisher names: for the user client that must not be one of the
 // services', such as a key of the functions bucket.
 func TestClientReachesNothingByReplySubject(t *testing.T) {

@@ -75,7 +75,7 @@ func tableOf(p string) map[string]rights {
 		},
 		"client": {
 			publish:   []string{p + ".call.*", p + ".event.*", p + ".job.*"},
-			subscribe: []string{"_INBOX." + p + ".client.>"},
+			subscribe: []string{"_INBOX." + p + ".client.>", p + ".jobstate.*.*"},
 		},
 	}
 }

@@ -20,13 +20,13 @@ type shownRun struct {
 	Position int `json:"position,omitempty"`
 }
 
-// showRun leaves out the Job's spec, and for callers from outside who has asked for the run, or has cancelled it, from where, and where it runs.
+// showRun leaves out the Job's spec, and for callers from outside who has asked for the run, with what, who has cancelled it, and where it runs.
 func (g *Gateway) showRun(run job.Run, inside bool) shownRun {
 	run.Spec = nil
 	run.Phase = shownPhase(run.Phase)
 	run.Moves = shownMoves(run.Moves)
 	if !inside {
-		run.Requester = ""
+		run.Requester, run.Path, run.Request = "", "", nil
 		if run.Ending != nil {
 			ending := *run.Ending
 			ending.By = ""

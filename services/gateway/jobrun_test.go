@@ -51,13 +51,13 @@ func TestDescribeRun(t *testing.T) {
 func TestOutsideIsNotToldWho(t *testing.T) {
 	f := startJobs(t)
 	f.define(definition("a", job.Public))
-	id := f.ask("a", "")
+	id := f.ask("a/with/path-1", `{"env":[{"name":"TOKEN","value":"s3cret"}]}`)
 	f.change("a", id, func(r *job.Run) {
 		r.Pods = []job.Pod{{Name: "p", Node: "node-1", Phase: "Running"}}
 		*r = r.Cancel(time.Now(), "10.9.8.7")
 	})
 	outside, inside := f.send("GET", "/jobs/a/runs/"+id, ""), f.inside("GET", "/jobs/a/runs/"+id)
-	for _, word := range []string{"127.0.0.1", "10.9.8.7", "node-1"} {
+	for _, word := range []string{"127.0.0.1", "10.9.8.7", "node-1", "s3cret", "path-1"} {
 		if strings.Contains(outside.body, word) || !strings.Contains(inside.body, word) {
 			t.Errorf("%s: outside %s, inside %s", word, outside.body, inside.body)
 		}

@@ -11,9 +11,10 @@ accounts: {
       { service: "{{ $p }}.call.*", accounts: [CLIENTS] }
       { service: "{{ $p }}.event.*", accounts: [CLIENTS] }
       { service: "{{ $p }}.job.*", accounts: [CLIENTS] }
+      { stream: "{{ $p }}.jobstate.*.*", accounts: [CLIENTS] }
     ]
   }
-  # Services of other people, which queue calls, events and job requests themselves. An account of their own, because a stream sends its
+  # Services of other people, which queue calls, events and job requests themselves, and hear how runs move. An account of their own, because a stream sends its
   # acknowledgement to whatever subject the publisher names: here there is none to harm.
   CLIENTS: {
     users: [
@@ -28,6 +29,7 @@ accounts: {
           ] }
           subscribe: { allow: [
             "_INBOX.{{ $p }}.client.>"
+            "{{ $p }}.jobstate.*.*"
           ] }
         }
       }
@@ -36,6 +38,7 @@ accounts: {
       { service: { account: SLUICE, subject: "{{ $p }}.call.*" } }
       { service: { account: SLUICE, subject: "{{ $p }}.event.*" } }
       { service: { account: SLUICE, subject: "{{ $p }}.job.*" } }
+      { stream: { account: SLUICE, subject: "{{ $p }}.jobstate.*.*" } }
     ]
   }
   # Nobody logs in to it.
