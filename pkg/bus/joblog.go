@@ -25,11 +25,15 @@ type LogRequest struct {
 	// TailLines is how many lines to begin with, 0 for all.
 	TailLines int  `json:"tailLines,omitempty"`
 	Follow    bool `json:"follow,omitempty"`
+	// Start is the first start of the container whose output is meant, from 1: before that there is none. 0 is for whichever is there.
+	Start int `json:"start,omitempty"`
 }
 
 var (
 	// ErrNoLog says that there is no output: no pod has run, or no jobrunner leads.
 	ErrNoLog = errors.New("there is no output yet")
+	// ErrNoJobrunner is the ErrNoLog for which no jobrunner leads: whether there is output is not known.
+	ErrNoJobrunner = fmt.Errorf("%w: no jobrunner leads", ErrNoLog)
 	// ErrLogLost says that an output cannot be read on, because the jobrunner that served it is gone or has given it up. What was read is right; who wants
 	// the rest opens it again, and passes over as many bytes if it was opened with TailLines 0.
 	ErrLogLost = errors.New("the jobrunner does not serve this output any more")
@@ -61,7 +65,7 @@ const (
 // OpenLog asks the leading jobrunner for the output of a run. It ends with the output, or with ctx. The error wraps ErrNoLog if there is none or no jobrunner leads, and
 // ErrUnavailable if one has no place for another reader or does not answer. That of Read wraps ErrLogLost if the jobrunner ends or is cut off, or if nothing was read
 // for half a minute.
-func (b *Bus) OpenLog(ctx context.Context, request LogRequest) (io.ReadCloser, error) {
+func (b *Bus) OpenLog(ctx context.Context, request LogRequest) (*LogReader, error) {
 	if err := errors.Join(job.ValidName(request.Definition), job.ValidRunID(request.RunID)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoLog, err)
 	}
@@ -69,7 +73,7 @@ func (b *Bus) OpenLog(ctx context.Context, request LogRequest) (io.ReadCloser, e
 	if err != nil {
 		return nil, err
 	}
-	r := &logReader{ctx: ctx, bus: b, output: b.JobOutputSubject(rand.Text()), answers: make(chan *nats.Msg, logAnswers)}
+	r := &LogReader{ctx: ctx, bus: b, output: b.JobOutputSubject(rand.Text()), answers: make(chan *nats.Msg, logAnswers)}
 	if r.sub, err = b.conn.ChanSubscribe(r.output, r.answers); err != nil {
 		return nil, fmt.Errorf("read the output of run %s of %s: %w: %w", request.RunID, request.Definition, ErrUnavailable, err)
 	}
@@ -77,7 +81,7 @@ func (b *Bus) OpenLog(ctx context.Context, request LogRequest) (io.ReadCloser, e
 	answer, err := r.ask(ctx, logQuestion{b.JobLogSubject(request.Definition, request.RunID), data, "", logOpened})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		err = fmt.Errorf("%w: no jobrunner leads", ErrNoLog)
+		err = ErrNoJobrunner
 	case err == nil:
 		err = logError(answer)
 	}
@@ -86,14 +90,17 @@ func (b *Bus) OpenLog(ctx context.Context, request LogRequest) (io.ReadCloser, e
 		return nil, fmt.Errorf("read the output of run %s of %s: %w", request.RunID, request.Definition, err)
 	}
 	r.session = b.LogSessionSubject(answer.Header.Get(headerLogSession))
+	r.Start, _ = strconv.Atoi(answer.Header.Get(headerLogStart)) // without one it is 0
 	return r, nil
 }
 
 // logAnswers is room for those that come because a request was repeated.
 const logAnswers = 16
 
-// logReader reads an output part by part: it asks for the next one when the last one has been read.
-type logReader struct {
+// LogReader reads an output part by part: it asks for the next one when the last one has been read. One goroutine uses it.
+type LogReader struct {
+	// Start is which start of the container the output is of, from 1; 0 if it goes on when the container is started again.
+	Start int
 	// ctx is that of OpenLog: Read has none.
 	ctx context.Context
 	bus *Bus
@@ -118,7 +125,7 @@ type logQuestion struct {
 }
 
 // Read implements io.Reader.
-func (r *logReader) Read(p []byte) (n int, err error) {
+func (r *LogReader) Read(p []byte) (n int, err error) {
 	for len(r.part) == 0 && r.err == nil {
 		r.err = r.next()
 	}
@@ -131,20 +138,20 @@ func (r *logReader) Read(p []byte) (n int, err error) {
 }
 
 // Close implements io.Closer.
-func (r *logReader) Close() error {
+func (r *LogReader) Close() error {
 	_ = r.bus.conn.Publish(r.session, []byte(logClose)) // if it is lost the session ends by itself
 	r.leave()
 	r.part, r.err = nil, errors.New("the output is closed")
 	return nil
 }
 
-func (r *logReader) leave() {
+func (r *LogReader) leave() {
 	_ = r.sub.Unsubscribe() // fails only when the connection is closed
 	r.stop()
 }
 
 // next gets the next part, which is empty if there is no output for a while.
-func (r *logReader) next() error {
+func (r *LogReader) next() error {
 	place := strconv.FormatInt(r.offset, 10)
 	answer, err := r.askOn(logQuestion{r.session, []byte(place), place, logAnswer})
 	if err == nil {
@@ -161,7 +168,7 @@ func (r *logReader) next() error {
 }
 
 // askOn asks for the next part, and bears with a session that nobody serves for a moment.
-func (r *logReader) askOn(question logQuestion) (answer *nats.Msg, err error) {
+func (r *LogReader) askOn(question logQuestion) (answer *nats.Msg, err error) {
 	for first := time.Now(); ; sleep(r.ctx, reconnectWait) {
 		answer, err = r.ask(r.ctx, question)
 		switch {
@@ -177,7 +184,7 @@ func (r *logReader) askOn(question logQuestion) (answer *nats.Msg, err error) {
 
 // ask sends a request, repeating it while NATS is away or nobody answers, for as long as a publish is repeated but at least twice. The error is nats.ErrNoResponders if nobody is
 // there to answer.
-func (r *logReader) ask(ctx context.Context, question logQuestion) (answer *nats.Msg, err error) {
+func (r *LogReader) ask(ctx context.Context, question logQuestion) (answer *nats.Msg, err error) {
 	nobody := false
 	bounded, cancel := context.WithTimeout(ctx, max(2*question.timeout, r.bus.config.Settings.PublishPatience))
 	defer cancel()
@@ -197,7 +204,7 @@ func (r *logReader) ask(ctx context.Context, question logQuestion) (answer *nats
 	return answer, err
 }
 
-func (r *logReader) askOnce(ctx context.Context, question logQuestion) (*nats.Msg, error) {
+func (r *LogReader) askOnce(ctx context.Context, question logQuestion) (*nats.Msg, error) {
 	connections := r.bus.conn.Stats().Reconnects
 	if err := r.bus.conn.PublishRequest(question.subject, r.output, question.data); err != nil {
 		return nil, err

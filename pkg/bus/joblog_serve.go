@@ -29,7 +29,7 @@ const (
 
 // ServeLogs answers requests for the output of runs until ctx ends, with what open returns. An error of open that wraps ErrNoLog is ErrNoLog for the reader too. Who reads
 // slowly is waited for, up to half a minute for each part of 64 KiB, and holds up nobody else; at most 100 outputs are read at a time. The context of open ends with the
-// reading, and Close of what it returns must end a Read.
+// reading, and Close of what it returns must end a Read. If what it returns has a method Start() int, the reader is told that as LogReader.Start.
 func (b *Bus) ServeLogs(ctx context.Context, open func(ctx context.Context, request LogRequest) (io.ReadCloser, error)) error {
 	return (&logServer{bus: b, open: open, places: make(chan struct{}, maxLogSessions), idle: logIdle, beat: logBeat}).run(ctx)
 }
@@ -158,7 +158,11 @@ func (s *logSession) serve(ctx context.Context, opening *nats.Msg) {
 		return
 	}
 	defer stop()
-	s.bus.answerLog(opening, nil, nats.Header{headerLogSession: {id}})
+	header := nats.Header{headerLogSession: {id}}
+	if numbered, ok := s.output.(interface{ Start() int }); ok {
+		header[headerLogStart] = []string{strconv.Itoa(numbered.Start())}
+	}
+	s.bus.answerLog(opening, nil, header)
 	for idle := time.NewTimer(s.idle); ; idle.Reset(s.idle) {
 		select {
 		case msg := <-s.requests:

@@ -107,7 +107,7 @@ func TestLogRequestArrives(t *testing.T) {
 		}
 		return nil, ErrNoLog
 	})
-	want := LogRequest{Definition: "j", RunID: "1", Pod: "p", Container: "c", TailLines: 7, Follow: true}
+	want := LogRequest{Definition: "j", RunID: "1", Pod: "p", Container: "c", TailLines: 7, Follow: true, Start: 2}
 	if _, err := connectOnly(t, server.URL()).OpenLog(within(t, patience), want); !errors.Is(err, ErrNoLog) {
 		t.Error(err)
 	}
@@ -175,6 +175,45 @@ func TestOutputThatIsNotThere(t *testing.T) {
 		if _, err := b.OpenLog(within(t, unhurried), wrong); !errors.Is(err, ErrNoLog) {
 			t.Errorf("%+v: %v", wrong, err)
 		}
+	}
+}
+
+// startedOutput is that of the third start of its container.
+type startedOutput struct{ io.ReadCloser }
+
+func (startedOutput) Start() int { return 3 }
+
+// A reader is told of which start of its container an output is.
+func TestStartOfAnOutput(t *testing.T) {
+	t.Parallel()
+	server := bustest.Start(t)
+	b := connectOnly(t, server.URL())
+	awaitConnection(t, b)
+	if _, err := b.OpenLog(within(t, unhurried), LogRequest{Definition: "j", RunID: "1"}); !errors.Is(err, ErrNoJobrunner) || !errors.Is(err, ErrNoLog) {
+		t.Errorf("nobody leads: %v", err)
+	}
+	serveLogs(t, connectOnly(t, server.URL()), func(_ context.Context, request LogRequest) (io.ReadCloser, error) {
+		output := io.NopCloser(strings.NewReader("text"))
+		switch {
+		case request.Start > 3:
+			return nil, ErrNoLog
+		case request.RunID == "numbered":
+			return startedOutput{output}, nil
+		}
+		return output, nil
+	})
+	for run, want := range map[string]int{"numbered": 3, "whole": 0} {
+		r, err := b.OpenLog(within(t, patience), LogRequest{Definition: "j", RunID: run, Start: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(r); r.Start != want || string(text) != "text" || err != nil {
+			t.Errorf("%s: start %d of %q, %v", run, r.Start, text, err)
+		}
+		_ = r.Close()
+	}
+	if _, err := b.OpenLog(within(t, patience), LogRequest{Definition: "j", RunID: "numbered", Start: 4}); !errors.Is(err, ErrNoLog) || errors.Is(err, ErrNoJobrunner) {
+		t.Errorf("another start: %v", err)
 	}
 }
 

@@ -226,6 +226,7 @@ const (
 // wrong.
 const (
 	headerLogSession = "Sluice-Log-Session"
+	headerLogStart   = "Sluice-Log-Start"
 	headerLogOffset  = "Sluice-Log-Offset"
 	headerLogEnd     = "Sluice-Log-End"
 	headerLogError   = "Sluice-Log-Error"

@@ -97,6 +97,7 @@ type runIndex struct {
 // runWait is shared by all who wait for the end of one run.
 type runWait struct {
 	over    chan struct{} // closed when the run is over or gone
+	news    chan struct{} // closed when its record has changed, nil while nobody wants to know; guarded by runIndex.mu
 	waiters int           // guarded by runIndex.mu
 }
 
@@ -118,6 +119,7 @@ func (x *runIndex) ApplyRun(run job.Run, revision uint64) {
 		return
 	}
 	of[run.ID] = known
+	x.tellNews(runKey{run.Definition, run.ID})
 	if known.Phase.Final() {
 		x.endWait(runKey{run.Definition, run.ID})
 	}
@@ -137,6 +139,28 @@ func (x *runIndex) RemoveRun(definition, id string) {
 func (x *runIndex) AppliedRuns(revision uint64) {
 	x.revision.Store(revision)
 	x.once.Do(func() { close(x.known) })
+}
+
+// tellNews is called with mu held.
+func (x *runIndex) tellNews(key runKey) {
+	if wait := x.waiting[key]; wait != nil && wait.news != nil {
+		close(wait.news)
+		wait.news = nil
+	}
+}
+
+// news returns a channel that is closed when the run's record changes, for who waits for its end. It is nil if that has come.
+func (x *runIndex) news(key runKey) <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	wait := x.waiting[key]
+	if wait == nil {
+		return nil
+	}
+	if wait.news == nil {
+		wait.news = make(chan struct{})
+	}
+	return wait.news
 }
 
 // endWait is called with mu held.

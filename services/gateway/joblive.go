@@ -3,14 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
-	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // lastOutput is how long a read waits for what a run has printed, after the run's end.
@@ -18,7 +16,7 @@ const lastOutput = 2 * time.Second
 
 // liveOutput is the output of a run that is not over, as the leading jobrunner reads it.
 type liveOutput struct {
-	from io.ReadCloser
+	from *bus.LogReader
 	// over is closed when the run is over. Then its output ends, though it may seem to go on.
 	over <-chan struct{}
 	// leave ends the wait for that, and cancel the output.
@@ -27,27 +25,24 @@ type liveOutput struct {
 	watch  sync.WaitGroup
 	// reading is since when a read waits, in nanoseconds of Unix, 0 if none does.
 	reading atomic.Int64
+	// silent says that the run is over and nothing came for long after it.
+	silent atomic.Bool
 }
 
 // openLive asks for the output of a run until ctx ends, the run is over, or the gateway stops. The error wraps bus.ErrNoLog if there is none.
-func (g *Gateway) openLive(ctx context.Context, run job.Run, wanted logRequest, over <-chan struct{}) (*liveOutput, error) {
-	if wanted.pod != "" && !ranIn(run, wanted.pod) { // whatever it is, it is not the run's
-		return nil, fmt.Errorf("%w: it has no pod %s", bus.ErrNoLog, wanted.pod)
-	}
+func (g *Gateway) openLive(ctx context.Context, request bus.LogRequest, over <-chan struct{}) (*liveOutput, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	from, err := g.deps.Bus.OpenLog(ctx, bus.LogRequest{
-		Definition: run.Definition, RunID: run.ID, Pod: wanted.pod, Container: wanted.container, TailLines: wanted.tail, Follow: wanted.follow,
-	})
+	from, err := g.deps.Bus.OpenLog(ctx, request)
 	if err != nil {
 		cancel()
-		return nil, outputProblem(err)
+		return nil, err
 	}
-	o := &liveOutput{from: from, over: over, cancel: cancel}
+	o := &liveOutput{from: from, over: over, leave: func() {}, cancel: cancel}
 	o.watch.Go(func() {
 		defer cancel()
 		select {
 		case <-over:
-			o.awaitSilence(ctx, g.closing)
+			o.silent.Store(o.awaitSilence(ctx, g.closing))
 		case <-g.closing:
 		case <-ctx.Done():
 		}
@@ -55,29 +50,27 @@ func (g *Gateway) openLive(ctx context.Context, run job.Run, wanted logRequest, 
 	return o, nil
 }
 
-// awaitSilence returns when a read has waited for long. One that does not wait, because the caller is slow, may go on.
-func (o *liveOutput) awaitSilence(ctx context.Context, closing <-chan struct{}) {
+// awaitSilence returns when a read has waited for long, which is true, or nobody waits for that. One that does not wait, because the caller is slow, may go on.
+func (o *liveOutput) awaitSilence(ctx context.Context, closing <-chan struct{}) bool {
 	look := time.NewTicker(lastOutput)
 	defer look.Stop()
 	for {
 		select {
 		case now := <-look.C:
 			if since := o.reading.Load(); since != 0 && now.Sub(time.Unix(0, since)) >= lastOutput {
-				return
+				return true
 			}
 		case <-closing:
-			return
+			return false
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }
 
 // Read reads the output to its end, or to that of the run.
 func (o *liveOutput) Read(p []byte) (int, error) {
-	o.reading.Store(time.Now().UnixNano())
-	n, err := o.from.Read(p)
-	o.reading.Store(0)
+	n, err := o.next(p)
 	if err != nil {
 		select {
 		case <-o.over:
@@ -86,6 +79,13 @@ func (o *liveOutput) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// next reads the output. An error that is not io.EOF says that it is cut.
+func (o *liveOutput) next(p []byte) (int, error) {
+	o.reading.Store(time.Now().UnixNano())
+	defer o.reading.Store(0)
+	return o.from.Read(p)
 }
 
 // Close ends it.

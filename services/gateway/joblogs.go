@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -95,6 +96,9 @@ func (g *Gateway) logs(c echo.Context) error {
 
 // openOutput opens what is asked for. A run that ends meanwhile has no live output any more: then it is what was kept.
 func (g *Gateway) openOutput(ctx context.Context, asked askedRun, wanted logRequest) (io.ReadCloser, error) {
+	if wanted.follow && wanted.pod == "" {
+		return g.followOutput(ctx, asked, wanted)
+	}
 	for first := true; ; first = false {
 		over, leave := g.jobs.runs.over(asked.runKey)
 		run, _, err := asked.read(ctx)
@@ -107,7 +111,7 @@ func (g *Gateway) openOutput(ctx context.Context, asked askedRun, wanted logRequ
 		if run.Phase.Final() {
 			return g.openKept(ctx, run, wanted)
 		}
-		output, err := g.openLive(ctx, run, wanted, over)
+		output, err := g.openAsked(ctx, run, wanted, over)
 		if err == nil {
 			output.leave = leave
 			return output, nil
@@ -117,6 +121,20 @@ func (g *Gateway) openOutput(ctx context.Context, asked askedRun, wanted logRequ
 			return nil, err
 		}
 	}
+}
+
+// openAsked opens the live output that is asked for.
+func (g *Gateway) openAsked(ctx context.Context, run job.Run, wanted logRequest, over <-chan struct{}) (*liveOutput, error) {
+	if wanted.pod != "" && !ranIn(run, wanted.pod) { // whatever it is, it is not the run's
+		return nil, fmt.Errorf("%w: it has no pod %s", bus.ErrNoLog, wanted.pod)
+	}
+	output, err := g.openLive(ctx, bus.LogRequest{
+		Definition: run.Definition, RunID: run.ID, Pod: wanted.pod, Container: wanted.container, TailLines: wanted.tail, Follow: wanted.follow,
+	}, over)
+	if err != nil {
+		return nil, outputProblem(err)
+	}
+	return output, nil
 }
 
 // sendOutput sends what comes, as it comes. It returns an error if that broke off; a caller who has gone, or reads nothing any more, is none.

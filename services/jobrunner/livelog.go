@@ -16,6 +16,8 @@ import (
 // source is where the output of a container comes from.
 type source struct {
 	key outputKey
+	// start is which start of the container it is, from 1.
+	start int
 	// text is what was followed of it, nil if nothing was.
 	text *tail
 	err  error
@@ -28,14 +30,37 @@ func (r *Runner) openLog(ctx context.Context, request bus.LogRequest) (io.ReadCl
 		return nil, err
 	}
 	output, err := r.deps.Cluster.Logs(ctx, from.key.pod, from.key.container, request.TailLines, request.Follow)
-	if !errors.Is(err, ErrNoOutput) {
-		return output, err
+	if err == nil {
+		return from.numbered(output), nil
 	}
-	if from.text == nil {
+	if !errors.Is(err, ErrNoOutput) {
+		return nil, err
+	}
+	if from.text == nil || request.Start > 0 { // what was followed is of several starts
 		return nil, fmt.Errorf("%w: %w", bus.ErrNoLog, err)
 	}
 	text, _ := from.text.lines(request.TailLines)
 	return io.NopCloser(bytes.NewReader(text)), nil
+}
+
+// wholeOutput is output that goes on when its container is started again in place, as that of local processes does. In Kubernetes each start has its own.
+type wholeOutput interface{ Whole() }
+
+// numberedOutput is the output of one start of a container.
+type numberedOutput struct {
+	io.ReadCloser
+	start int
+}
+
+// Start is told to who reads.
+func (o numberedOutput) Start() int { return o.start }
+
+// numbered is the output with the number of its start, if it is of one alone.
+func (s source) numbered(output io.ReadCloser) io.ReadCloser {
+	if _, whole := output.(wholeOutput); whole {
+		return output
+	}
+	return numberedOutput{output, s.start}
 }
 
 // source finds the container that a request means. It runs in Run's goroutine.
@@ -56,7 +81,10 @@ func (r *Runner) source(request bus.LogRequest) source {
 		return source{err: fmt.Errorf("%w: the pod %s has no container %s", bus.ErrNoLog, pod.Name, request.Container)}
 	}
 	k := outputKey{pod.Name, container}
-	s := source{key: k}
+	s := source{key: k, start: startOf(pod, container)}
+	if request.Start > s.start {
+		return source{err: fmt.Errorf("%w: the container %s of pod %s was started %d times", bus.ErrNoLog, container, pod.Name, s.start)}
+	}
 	if o := t.outputs[k]; o != nil {
 		s.text = o.text
 	}
@@ -78,6 +106,16 @@ func chosenPod(pods []job.Pod, name string) (job.Pod, bool) {
 		}
 	}
 	return pods[len(pods)-1], true
+}
+
+// startOf is how often the container was started.
+func startOf(pod job.Pod, container string) int {
+	for _, c := range pod.Containers {
+		if c.Name == container {
+			return c.Restarts + 1
+		}
+	}
+	return 1
 }
 
 // chosenContainer is the one of that name, or the definition's own one, or the first one.

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicefaas/sluice/services/jobrunner"
 )
 
-// podLog reads the output of a pod: what is kept of it, then, while it is followed, what comes.
+// podLog reads the output of a pod: what is kept of it, then, while it is followed, what comes, until no process of the pod comes any more.
 type podLog struct {
 	output *podOutput
 	follow bool
@@ -203,7 +203,7 @@ func (l *podLog) advance() (more bool, wait <-chan struct{}, err error) {
 		return l.turn()
 	case l.read < o.size:
 		return true, nil, nil
-	case o.file == nil:
+	case o.ended:
 		return false, nil, nil
 	}
 	if o.grown == nil {
@@ -251,6 +251,9 @@ func (l *podLog) closeFiles() {
 	closeAll(l.files)
 	l.files = nil
 }
+
+// Whole says that the output of one process of the pod goes on with that of the next.
+func (l *podLog) Whole() {}
 
 // Close ends the reading, also while Read waits.
 func (l *podLog) Close() error {

@@ -23,8 +23,8 @@ func testOutput(t interface {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := openPodOutput(root, "p", limit)
-	if err != nil {
+	o := newPodOutput(root, "p", limit)
+	if err := o.resume(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = o.close(); _ = root.Close() })
@@ -104,11 +104,42 @@ func TestFollowedOutput(t *testing.T) {
 	if err := o.close(); err != nil {
 		t.Fatal(err)
 	}
+	o.end()
 	readers.Wait()
 	for i, text := range texts {
 		if text != want.String() {
 			t.Errorf("reader %d has %d bytes, want %d", i, len(text), want.Len())
 		}
+	}
+}
+
+// Who follows waits for the next process of the pod, also if he comes between two.
+func TestFollowedOutputGoesOn(t *testing.T) {
+	t.Parallel()
+	o := testOutput(t, t.TempDir(), 1000)
+	_, _ = o.Write([]byte("first\n"))
+	if err := o.close(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := openPodLog(t.Context(), o, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	text := make(chan string, 1)
+	go func() { all, _ := io.ReadAll(log); text <- string(all) }()
+	eventually(t, "the reader waits", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.grown != nil || len(text) > 0
+	})
+	if err := o.resume(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = o.Write([]byte("second\n"))
+	o.end()
+	if got := <-text; got != "first\nsecond\n" {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -127,6 +158,7 @@ func TestSlowReaderMissesWhatIsDropped(t *testing.T) {
 	if err := o.close(); err != nil {
 		t.Fatal(err)
 	}
+	o.end()
 	text, err := io.ReadAll(log)
 	if err != nil || !strings.HasPrefix(string(text), "first\n") || !strings.HasSuffix(string(text), "line 0998\nline 0999\n") || len(text) > 2000 {
 		t.Errorf("got %d bytes: %.100q, %v", len(text), text, err)

@@ -53,14 +53,13 @@ func (p podRun) run() {
 
 // openOutput returns nil if the output cannot be kept.
 func (p podRun) openOutput() *podOutput {
-	output, err := openPodOutput(p.cluster.store.root, p.name, p.cluster.config.maxOutput)
-	if err != nil {
+	p.job.mu.Lock()
+	defer p.job.mu.Unlock()
+	output := p.cluster.outputOf(p.job, p.name)
+	if err := output.resume(); err != nil {
 		p.event(zerolog.WarnLevel).Err(err).Msg("The output of a job's process is not kept")
 		return nil
 	}
-	p.job.mu.Lock()
-	defer p.job.mu.Unlock()
-	p.job.outputs[p.name] = output
 	return output
 }
 
@@ -71,9 +70,6 @@ func (p podRun) closeOutput(output *podOutput) {
 	if err := output.close(); err != nil {
 		p.event(zerolog.WarnLevel).Err(err).Msg("Some of a job's output is not kept")
 	}
-	p.job.mu.Lock()
-	defer p.job.mu.Unlock()
-	delete(p.job.outputs, p.name)
 }
 
 func (p podRun) start(output *podOutput) (*process, error) {

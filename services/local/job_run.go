@@ -135,6 +135,7 @@ func (c *JobCluster) remove(j *localJob) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	j.removed = true
+	j.endOutputs()
 	delete(c.jobs, j.record.Name)
 	c.tell(news{ofJob, j.record.Name, j.record.UID})
 	return nil
