@@ -42,7 +42,11 @@ func (r *cronReader) lookup(name string) (written, value string, found bool) {
 }
 
 func (r *cronReader) report(written, value, text string) {
-	r.problems = append(r.problems, fmt.Sprintf("annotation %s: %s %s", written, quote(value), text))
+	r.problems = append(r.problems, annotationProblem(written, value, text))
+}
+
+func annotationProblem(written, value, text string) string {
+	return fmt.Sprintf("annotation %s: %s %s", written, quote(value), text)
 }
 
 // kept is the definition whose values hold where the annotations have none that is valid.

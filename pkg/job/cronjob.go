@@ -20,20 +20,36 @@ type CronJob struct {
 
 // FromCronJob reads a definition. It is none without the annotation sluice/Job or SlimFaas/Job "true", or when it is not suspended: then Kubernetes runs it by
 // itself. last is the definition of that name as it was last valid, nil if there was none: its values hold for those that are wrong now. What is none may have Problems all
-// the same, for whoever meant it to be one.
+// the same, for whoever meant it to be one, and if its name could be that of a job, it says under Refused why it is none.
 func FromCronJob(cron CronJob, last *Definition) (d Definition, isJob bool) {
 	r := cronReader{annotations: cron.Annotations, last: last, policy: policy{definition: defaults(cron.Name, "CronJob/"+cron.Name)}}
 	if !r.readJob(cron) {
-		r.reportUnknown()
-		return Definition{Name: cron.Name, Source: "CronJob/" + cron.Name, Problems: boundSentences(r.problems)}, false
+		return r.none(cron.Name), false
 	}
 	r.readAnnotations()
 	r.readPolicy()
-	isJob = r.readTemplate(cron.Template)
+	if !r.readTemplate(cron.Template) {
+		return r.none(cron.Name), false
+	}
 	r.reportUnknown()
 	d = r.policy.definition
 	d.Problems = boundSentences(r.problems)
-	return d.withGeneration(), isJob
+	return d.withGeneration(), true
+}
+
+// none is what there is to say of a CronJob that is no definition. It is not refused if nobody meant it to be one.
+func (r *cronReader) none(name string) Definition {
+	r.reportUnknown()
+	d := RefusedDefinition(name, "CronJob/"+name, r.refused)
+	d.Problems = boundSentences(r.problems)
+	return d
+}
+
+// RefusedDefinition stands for one that cannot be read, so that people see why.
+func RefusedDefinition(name, source, why string) Definition {
+	d := defaults(name, source)
+	d.Refused = sentence(why)
+	return d
 }
 
 // cronReader fills in a definition and collects what is wrong.
@@ -43,6 +59,8 @@ type cronReader struct {
 	// last is the definition as it was, nil if it is new.
 	last     *Definition
 	problems []string
+	// refused says why it is no definition although somebody meant it to be one.
+	refused string
 	// keeps says that the container that requests change is that of last.
 	keeps bool
 }
@@ -54,16 +72,25 @@ func (r *cronReader) readJob(cron CronJob) bool {
 	case !found || strings.EqualFold(value, "false"):
 		return false
 	case !strings.EqualFold(value, "true"):
-		r.report(written, value, `is neither "true" nor "false"; the CronJob is no job`)
+		r.refuse(cron.Name, annotationProblem(written, value, `is neither "true" nor "false"; the CronJob is no job`))
 		return false
 	case !isLabel(cron.Name):
-		r.report(written, value, "makes no job of a CronJob with the name "+quote(cron.Name)+": "+wantLabel)
+		r.refuse(cron.Name, annotationProblem(written, value, "makes no job of a CronJob with the name "+quote(cron.Name)+": "+wantLabel))
 		return false
 	case !cron.Suspended:
-		r.report(written, value, "makes no job of a CronJob that is not suspended, because Kubernetes runs it by itself: set spec.suspend to true")
+		r.refuse(cron.Name, annotationProblem(written, value, "makes no job of a CronJob that is not suspended, because Kubernetes runs it by itself: set spec.suspend to true"))
 		return false
 	}
 	return true
+}
+
+// refuse notes why the CronJob is no definition. There is nobody who could ask for a job of a name that none can have.
+func (r *cronReader) refuse(name, why string) {
+	if !isLabel(name) {
+		r.problems = append(r.problems, why)
+		return
+	}
+	r.refused = why
 }
 
 // readPolicy puts the policy on top of the other annotations. If anything in it is wrong, all that a policy can say stays as it was last: half a policy could allow more than was
@@ -96,7 +123,7 @@ func (r *cronReader) readTemplate(text json.RawMessage) bool {
 		d.Template, d.Container = compacted(text), r.mainContainer(parsed)
 		return true
 	case r.last == nil:
-		r.problems = append(r.problems, err.Error()+"; the CronJob is no job")
+		r.refuse(d.Name, err.Error()+"; the CronJob is no job")
 		return false
 	}
 	r.problems = append(r.problems, err.Error()+"; the last valid template holds")
@@ -163,7 +190,7 @@ func (d Definition) containerName() string {
 func (d Definition) withGeneration() Definition {
 	const hashed = 10
 	below := d
-	below.Name, below.Aliases, below.Source, below.Generation, below.Problems = "", nil, "", "", nil
+	below.Name, below.Aliases, below.Source, below.Generation, below.Refused, below.Problems = "", nil, "", "", "", nil
 	if written, err := json.Marshal(below); err == nil { // what was read as JSON can be written
 		d.Generation = shortHash(written, hashed)
 	}

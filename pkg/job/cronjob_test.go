@@ -66,9 +66,12 @@ func TestCronJobsThatAreNoJobs(t *testing.T) {
 		one := cron()
 		c.change(&one)
 		d, ok := job.FromCronJob(one, nil)
-		problems := strings.Join(d.Problems, "\n")
-		if ok || (c.want == "") != (problems == "") || !strings.Contains(problems, c.want) || d.Name != one.Name {
-			t.Errorf("%s: %v %q, want %s", name, ok, problems, c.want)
+		said := strings.Join(append(d.Problems, d.Refused), "\n")
+		if ok || (c.want == "") != (strings.TrimSpace(said) == "") || !strings.Contains(said, c.want) || d.Name != one.Name || d.Template != nil {
+			t.Errorf("%s: %v %q, want %s", name, ok, said, c.want)
+		}
+		if refused := c.want != "" && name != "mistyped" && name != "name"; refused != (d.Refused != "") || refused && len(d.Problems) > 0 {
+			t.Errorf("%s: %q is refused, with %q", name, d.Refused, d.Problems)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func fences(t *rapid.T) {
 	broken := ""
 	switch a.Step {
 	case job.Resume:
-		if !live || r.JobUID == "" || o.UID != r.JobUID || a.UID != r.JobUID || o.Held || o.Deleting || r.Phase != job.Pending || r.Ending != nil || !r.ResumedAt.IsZero() {
+		if !live || r.JobUID == "" || o.UID != r.JobUID || a.UID != r.JobUID || o.Held || o.Resumed || o.Deleting || r.Phase != job.Pending || r.Ending != nil || !r.ResumedAt.IsZero() {
 			broken = "resumed without a live look at the Job whose UID is recorded, or against somebody's will"
 		}
 	case job.Create:

@@ -105,6 +105,17 @@ func TestFind(t *testing.T) {
 			t.Errorf("%q: %q %v, want %q", name, d.Name, ok, want)
 		}
 	}
+	definitions["refused"] = job.Definition{Name: "refused", Aliases: []string{"re_fused", "older_name"}, Refused: "its template is wrong"}
+	definitions["c"] = job.Definition{Name: "c", Aliases: []string{"older_name"}}
+	for name, want := range map[string]string{"refused": "refused", "Refused": "refused", "re_fused": "refused", "else": "default", "older_name": "c"} {
+		if d, ok := job.Find(name, definitions); ok != (d.Refused == "") || d.Name != want {
+			t.Errorf("%q: %q %v, want %q", name, d.Name, ok, want)
+		}
+	}
+	definitions["default"] = job.Definition{Name: "default", Fallback: true, Refused: "its image is wrong"}
+	if d, ok := job.Find("else", definitions); ok || d.Name != "" {
+		t.Errorf("else is %s", d.Name)
+	}
 	delete(definitions, "default")
 	if d, ok := job.Find("else", definitions); ok {
 		t.Errorf("else is %s", d.Name)

@@ -34,7 +34,7 @@ type Definition struct {
 	Aliases []string `json:"aliases,omitempty"`
 	// Source names where it comes from: CronJob/fibonacci, or SLIMFAAS_JOBS_CONFIGURATION.
 	Source string `json:"source"`
-	// Generation is a short hash of all that is below, but Problems.
+	// Generation is a short hash of all that is below, but Refused and Problems; empty for one that could not be read.
 	Generation string `json:"generation"`
 	// Fallback says that it stands for every name without a definition of its own.
 	Fallback   bool       `json:"fallback,omitempty"`
@@ -52,8 +52,10 @@ type Definition struct {
 	Logs Logs `json:"logs"`
 	// Template is a batch/v1 JobTemplateSpec as JSON: labels, annotations and the Job's spec. Container is the index of the container of its pod that
 	// requests change.
-	Template  json.RawMessage `json:"template"`
+	Template  json.RawMessage `json:"template,omitempty"`
 	Container int             `json:"container,omitempty"`
+	// Refused says why no run is made of it; empty for one that is used. One that is refused is there to be looked at, and has no Template.
+	Refused string `json:"refused,omitempty"`
 	// Problems are sentences about what is wrong: values that were refused, in whose place the last valid ones hold.
 	Problems []string `json:"problems,omitempty"`
 }

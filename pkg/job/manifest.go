@@ -54,6 +54,7 @@ func (r Run) annotations(metadata tree, held bool) (map[string]string, error) {
 	}
 	annotations[AnnotationRun], annotations[AnnotationSpecHash] = string(seed), r.SpecHash
 	delete(annotations, AnnotationHeld)
+	delete(annotations, AnnotationResumed)
 	if held {
 		annotations[AnnotationHeld] = "true"
 	}

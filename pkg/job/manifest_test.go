@@ -19,7 +19,7 @@ func manifestOf(t testing.TB, run job.Run) json.RawMessage {
 }
 
 func TestManifestIsTheJobWithWhatIsOurs(t *testing.T) {
-	d := definedBy(t, "", strings.NewReplacer(`"team":"math"`, `"team":"math","sluice/run-id":"forged"`, `"note":"kept"`, `"note":"kept","sluice/run":"forged","sluice/held":"true"`).Replace(fibonacciTemplate))
+	d := definedBy(t, "", strings.NewReplacer(`"team":"math"`, `"team":"math","sluice/run-id":"forged"`, `"note":"kept"`, `"note":"kept","sluice/run":"forged","sluice/held":"true","sluice/resumed":"true"`).Replace(fibonacciTemplate))
 	m := message(d, `{"args":["42"]}`)
 	m.Path, m.Requester = "/a b", "10.0.0.7"
 	run := job.Accept(d, m, noon)
@@ -39,7 +39,7 @@ func TestManifestIsTheJobWithWhatIsOurs(t *testing.T) {
 		requireAt(t, manifest, path, want)
 	}
 	annotations := annotationsOf(t, manifest)
-	if annotations["sluice/spec-hash"] != run.SpecHash || annotations["sluice/held"] != "" {
+	if annotations["sluice/spec-hash"] != run.SpecHash || annotations["sluice/held"] != "" || annotations["sluice/resumed"] != "" {
 		t.Errorf("the annotations are %v", annotations)
 	}
 	var seed job.Run
@@ -127,7 +127,7 @@ func TestJobsAreRecognised(t *testing.T) {
 	}
 	var o job.Object
 	o.Recognise(object.Metadata.Labels, object.Metadata.Annotations)
-	if !o.IsOf(run) || o.Seed == nil || o.Seed.ID != run.ID || o.Held {
+	if !o.IsOf(run) || o.Seed == nil || o.Seed.ID != run.ID || o.Held || o.Resumed {
 		t.Errorf("%+v", o)
 	}
 	for name, change := range map[string]func(labels, annotations map[string]string){

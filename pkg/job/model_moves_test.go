@@ -188,7 +188,7 @@ func (w *world) people(s *worldState, each tell) {
 			}
 			each(move{what: "somebody deletes Job", uid: j.uid()}, next)
 		}
-		if next := *s; s.left.suspensions > 0 && j.mayRun() && w.knowsResumed(s) {
+		if next := *s; s.left.suspensions > 0 && j.mayRun() {
 			next.left.suspensions--
 			next.jobs[name] = j&^started | suspended | userSuspended
 			each(move{what: "somebody suspends Job", uid: j.uid()}, next)
@@ -198,16 +198,6 @@ func (w *world) people(s *worldState, each tell) {
 			each(move{what: "somebody resumes Job", uid: j.uid()}, next)
 		}
 	}
-}
-
-// knowsResumed reports whether everybody knows that the Job was resumed: a Job that is suspended before that is resumed once more.
-func (w *world) knowsResumed(s *worldState) bool {
-	for _, r := range s.runners {
-		if r.record != 0 && w.run(r.record).ResumedAt.IsZero() {
-			return false
-		}
-	}
-	return !w.run(s.record).ResumedAt.IsZero()
 }
 
 // faults are what else may happen.

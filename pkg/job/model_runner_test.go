@@ -293,17 +293,16 @@ func (w *world) delete(s worldState, who int, d decision, each tell) {
 			s.jobs[i] |= deleting
 		}
 	}
-	r.unsee()
 	if s.left.lostAnswers > 0 {
 		unsure := s
 		unsure.left.lostAnswers--
-		unsure.runners[who].clear(kept)
+		unsure.runners[who].clear(looked | kept)
 		each(m.unless("answer lost"), unsure)
 		failed.left.lostAnswers--
-		failed.runners[who].unsee()
-		failed.runners[who].clear(kept)
+		failed.runners[who].clear(looked | kept)
 		each(m.unless("failed"), failed)
 	}
+	r.unsee()
 	each(m, s)
 }
 

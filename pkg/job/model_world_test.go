@@ -219,6 +219,7 @@ func (j jobState) object(name uint8) *job.Object {
 		return nil
 	}
 	o := &job.Object{Name: jobNames[name], UID: fmt.Sprint(j.uid()), Suspended: j.is(suspended), Deleting: j.is(deleting)}
+	o.Resumed = !o.Suspended || j.is(userSuspended) // nobody else lets it run before us
 	if !j.is(foreign) {
 		seed := modelRun().Move(modelNoon, job.Creating, job.ReasonCreating, "")
 		seed.Salt, seed.JobName, seed.Spec = int(name), o.Name, nil

@@ -83,7 +83,7 @@ func (r Run) created(now time.Time, o Object) Run {
 
 // unresumed reports whether it is on us to let the Job run. We do that once: whoever suspends it afterwards wants it suspended.
 func (r Run) unresumed(o Object) bool {
-	return o.Suspended && !o.Held && !o.Deleting && o.End == "" && r.Phase == Pending && r.ResumedAt.IsZero() && !o.Started()
+	return o.Untouched() && !o.Held && !o.Deleting && o.End == "" && r.Phase == Pending && r.ResumedAt.IsZero()
 }
 
 // stray reports whether the Job was made for this run too late, by a process that was paused: another one is the run's, or none any more. It has run nothing, unless
@@ -93,7 +93,7 @@ func (r Run) stray(o Object) bool {
 	switch {
 	case o.UID == r.JobUID || o.Deleting || !o.IsOf(r):
 		return false
-	case !o.Held && (!o.Suspended || o.Started()) && (!over || r.JobUID != ""):
+	case !o.Held && !o.Untouched() && (!over || r.JobUID != ""):
 		return false
 	case o.Name == cmp.Or(r.JobName, NameOf(r)):
 		return over || r.JobUID != "" // else it may become the run's
@@ -194,7 +194,7 @@ func (r Run) follow(now time.Time, o Object) Run {
 		return r.Move(now, Running, ReasonTerminating, "")
 	case started && o.Suspended:
 		return r.Move(now, Running, ReasonSuspended, "")
-	case started && o.Counts.Failed > 0 && o.Counts.Active == 0:
+	case started && o.Counts.Failed > 0 && o.Counts.Active == 0 && !o.Spent:
 		return r.Move(now, Running, ReasonRetrying, "")
 	case started:
 		return r.Move(now, Running, ReasonActive, o.trouble())

@@ -133,6 +133,7 @@ func TestFollowedReasons(t *testing.T) {
 		{object(running, func(*job.Object) {}), "Running Active"},
 		{object(running, failed(0)), "Running Retrying"},
 		{object(running, failed(1)), "Running Active"},
+		{object(running, func(o *job.Object) { o.Counts.Failed, o.Spent = 1, true }), "Running Active"},
 		{object(running|suspended, failed(0)), "Running Suspended"},
 		{object(running|deleting, failed(0)), "Running Terminating"},
 		{object(resumed|deleting, func(*job.Object) {}), "Pending Terminating"},

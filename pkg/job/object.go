@@ -18,6 +18,8 @@ type Object struct {
 	Seed *Run
 
 	Suspended bool
+	// Resumed says that we have let it run; it may have been suspended since.
+	Resumed bool
 	// Held says that somebody else decides when it runs (managedBy, or a queue such as Kueue): we never resume it.
 	Held bool
 	// Deleting says that its deletion has begun.
@@ -30,8 +32,10 @@ type Object struct {
 	End                   Phase
 	EndReason, EndMessage string
 	StartedAt, FinishedAt time.Time
-	Counts                Counts
-	Pods                  []Pod
+	// Spent says that no further pod is started, although it has not ended yet: one that has failed is not replaced.
+	Spent  bool
+	Counts Counts
+	Pods   []Pod
 	// Trouble says why no pod runs, in Kubernetes' own words: ImagePullBackOff, Unschedulable, PodQuotaExceeded, …
 	Trouble, TroubleDetail string
 }
@@ -45,6 +49,9 @@ func (o *Object) IsOf(r Run) bool {
 func (o *Object) Started() bool {
 	return !o.StartedAt.IsZero() || o.Counts.Ready > 0 || o.Counts.Succeeded > 0
 }
+
+// Untouched reports whether it is as it was created: nobody has let it run.
+func (o *Object) Untouched() bool { return o.Suspended && !o.Resumed && !o.Started() }
 
 // trouble is why no pod, or no further one, runs; empty if nothing is known.
 func (o *Object) trouble() string {
@@ -66,7 +73,7 @@ func (o *Object) lost(now time.Time) bool {
 	case o.End != "":
 		return o.TTL == nil && now.Sub(o.FinishedAt) < leastHistory
 	}
-	return !o.Suspended || o.Held || o.Started()
+	return o.Held || !o.Untouched()
 }
 
 // restored is the record made again.

@@ -58,12 +58,14 @@ type Result struct {
 //   - Store goes by compare-and-set on the revision at which Run was read, or creates it. When it went well, Action.Record is Run, and Looked is false if JobName
 //     has changed or Ending is new. After any error the record is read again, from the server that leads.
 //   - When a record is read, for that or because somebody else has written it, Looked is false and Denied nil: what was seen before it may be older than it. Kept stays while JobUID does.
+//     What gives reason to read it while it is being read has it read once more.
 //   - Look, and every other look at the API server, is a live GET by the record's name (Object's, where there is no record), never a cache. Its answer, also that there is none, is
 //     Object, and Looked is true.
 //   - Create answers with Object, Looked. If it is refused, because the name is taken or for any other reason, a Look comes first: a Job may be there already, and may be the very one that
 //     fills the quota. Only if there is none does a refusal count, as Denied. After any other error Looked is false. Denied is nil again when it is worth another try.
-//   - Resume carries the UID and Object.Version, and answers with Object, Looked. After any error, also ErrChanged, Looked is false.
-//   - Delete carries the UID, in the foreground. After it Object is nil and Looked false, and after an error Kept is false too: the Job may still end by itself.
+//   - Resume carries the UID and Object.Version, makes the Job Resumed in the same request, and answers with Object, Looked. After any error, also ErrChanged, Looked is false.
+//   - Delete carries the UID, in the foreground. After it Object is nil and Looked false. After an error Object is a hint, so that it is tried again, and Kept is false: the Job may still end
+//     by itself.
 //   - Capture sets Kept and Result. What cannot be kept after some tries is left out of it, and the run goes on. Kept is false again when Object turns out to have ended since.
 //   - Arm carries the UID; Object then has the TTL. After an error Looked is false.
 //   - Announce sets Announced unless it fails.

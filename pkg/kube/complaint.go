@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	// reasonInvalid is the reason of our Events.
+	// reasonInvalid is the reason of an Event for which none is given.
 	reasonInvalid = "InvalidAnnotation"
 	// MaxComplaints bounds the Events that wait to be written; the log and the status have what does not fit.
 	MaxComplaints = 1000
@@ -27,11 +28,15 @@ const (
 	eventRetry = time.Second
 )
 
-// Complaint is a sentence about an object whose annotations are wrong.
+// Complaint is a sentence about an object that is wrong.
 type Complaint struct {
 	APIVersion, Kind, Name string
 	UID                    types.UID
-	Sentence               string
+	// Reason is that of the Event: one word, InvalidAnnotation if it is empty.
+	Reason   string
+	Sentence string
+	// Generation is that of the object, if the same sentence is to be said again of the next one.
+	Generation string
 }
 
 // Complaints is a queue of them, which Client.Complain writes as Events.
@@ -97,7 +102,7 @@ func (c *Client) recordEvent(ctx context.Context, about Complaint) {
 // event has a name that is made of what it says: the next leader, which finds the same, does not say it again for as long as
 // Kubernetes keeps it.
 func (c *Client) event(about Complaint) *corev1.Event {
-	hash := sha256.Sum256([]byte(string(about.UID) + about.Sentence))
+	hash := sha256.Sum256([]byte(string(about.UID) + about.Generation + about.Sentence))
 	begin := strings.TrimRight(about.Name[:min(len(about.Name), maxEventName)], ".-")
 	now := metav1.Now()
 	return &corev1.Event{
@@ -105,7 +110,7 @@ func (c *Client) event(about Complaint) *corev1.Event {
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: about.APIVersion, Kind: about.Kind, Namespace: c.config.Namespace, Name: about.Name, UID: about.UID,
 		},
-		Type: corev1.EventTypeWarning, Reason: reasonInvalid, Message: about.Sentence,
+		Type: corev1.EventTypeWarning, Reason: cmp.Or(about.Reason, reasonInvalid), Message: about.Sentence,
 		Source: corev1.EventSource{Component: c.Agent(), Host: c.config.Identity}, ReportingController: c.Agent(), ReportingInstance: c.config.Identity,
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}

@@ -10,13 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The names of Events are valid whatever the object's is, and no two sentences share one.
+// The names of Events are valid whatever the object's is, and no two sentences share one, nor does the same one about two generations.
 func TestNamesOfEvents(t *testing.T) {
 	seen := map[string]error{}
 	c := &Client{service: tester, config: Config{Namespace: "n"}}
 	for _, name := range []string{"f", "with.dots", strings.Repeat("a", 253), strings.Repeat("a", 199) + "-b", strings.Repeat("a", 199) + ".b"} {
-		for _, sentence := range []string{"one", "two"} {
-			made := c.event(Complaint{APIVersion: "apps/v1", Kind: "Deployment", Name: name, UID: types.UID("uid of " + name), Sentence: sentence}).Name
+		for _, said := range []Complaint{{Sentence: "one"}, {Sentence: "two"}, {Sentence: "two", Generation: "g1"}, {Sentence: "two", Generation: "g2"}} {
+			said.APIVersion, said.Kind, said.Name, said.UID = "apps/v1", "Deployment", name, types.UID("uid of "+name)
+			made := c.event(said).Name
 			if len(made) > 253 || strings.Contains(made, "-.") || strings.Contains(made, "..") || seen[made] != nil {
 				t.Errorf("%q", made)
 			}

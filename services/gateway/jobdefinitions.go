@@ -30,6 +30,9 @@ func (d *definitions) ApplyDefinition(definition job.Definition) {
 	shown := slimFaasJobOf(definition)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if old, ok := d.byName[definition.Name]; ok && old.Refused == "" && definition.Refused != "" {
+		d.removed(definition.Name)
+	}
 	d.byName[definition.Name], d.shown[definition.Name] = definition, shown
 }
 
@@ -47,33 +50,33 @@ func (d *definitions) RemoveDefinition(name string) {
 // AppliedDefinitions says that everything up to the revision has been told.
 func (d *definitions) AppliedDefinitions(uint64) { d.once.Do(func() { close(d.known) }) }
 
-// find is the job that is meant by a name in a URL, which is given as it was sent.
+// find is the job that is meant by a name in a URL, which is given as it was sent. Where it is not found because it is refused, it is returned all the same.
 func (d *definitions) find(name string) (job.Definition, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return job.Find(name, d.byName)
 }
 
-// visible are the jobs that callers from inside, or from outside, may know of, sorted by name.
+// visible are the jobs that callers from inside, or from outside, may know of, sorted by name. Those that are refused are for callers from inside.
 func (d *definitions) visible(inside bool) []job.Definition {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var found []job.Definition
 	for _, name := range slices.Sorted(maps.Keys(d.byName)) {
-		if one := d.byName[name]; inside || one.Visibility == job.Public {
+		if one := d.byName[name]; inside || one.Visibility == job.Public && one.Refused == "" {
 			found = append(found, one)
 		}
 	}
 	return found
 }
 
-// slimFaas is what SlimFaas shows of them, without their runs.
+// slimFaas is what SlimFaas shows of them, without their runs. It has no place for one that is refused.
 func (d *definitions) slimFaas(inside bool) []slimFaasJob {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	shown := []slimFaasJob{}
 	for _, name := range slices.Sorted(maps.Keys(d.byName)) {
-		if inside || d.byName[name].Visibility == job.Public {
+		if one := d.byName[name]; one.Refused == "" && (inside || one.Visibility == job.Public) {
 			shown = append(shown, d.shown[name])
 		}
 	}

@@ -23,7 +23,8 @@ type shownJob struct {
 	DependsOn  []string       `json:"dependsOn,omitempty"`
 	Generation string         `json:"generation"`
 	Source     string         `json:"source"`
-	// Problems are for callers from inside.
+	// Refused says why there are no runs of it. That and Problems are for callers from inside.
+	Refused  string   `json:"refused,omitempty"`
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -39,7 +40,7 @@ func (g *Gateway) describeJobs(c echo.Context) error {
 			Name: d.Name, Aliases: d.Aliases, Visibility: d.Visibility, Parallel: d.Parallel, DependsOn: d.DependsOn, Generation: d.Generation, Source: d.Source,
 		}
 		if inside {
-			one.Problems = d.Problems
+			one.Refused, one.Problems = d.Refused, d.Problems
 		}
 		shown = append(shown, one)
 	}

@@ -58,16 +58,23 @@ func (g *Gateway) followRuns(ctx context.Context) error {
 	return records.Watch(ctx, g.jobs.runs)
 }
 
-// definedJob is the job of that name, if the caller of r may know of it. One that he may not know of is answered like one that is not there.
+// definedJob is the job of that name, if the caller of r may know of it. One that he may not know of is answered like one that is not there, and so is one that is refused: but
+// callers from inside are told why.
 func (g *Gateway) definedJob(r *http.Request, name string) (job.Definition, error) {
 	if p := g.jobs.unavailable(); p != nil {
 		return job.Definition{}, p
 	}
 	d, ok := g.jobs.find(name)
-	if !ok || d.Visibility != job.Public && !g.isInside(r) {
-		return job.Definition{}, jobNotFound(name)
+	if ok && d.Visibility == job.Public {
+		return d, nil
 	}
-	return d, nil
+	switch inside := g.isInside(r); {
+	case ok && inside:
+		return d, nil
+	case d.Refused != "" && inside:
+		return job.Definition{}, problem(unknownJob, "the definition of the job %q is not used: %s", d.Name, d.Refused)
+	}
+	return job.Definition{}, jobNotFound(name)
 }
 
 // jobWithRuns is the name under which there are runs of a job that the caller of r may know of. Those inside may also look at the runs of one that is

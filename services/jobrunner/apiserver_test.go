@@ -33,6 +33,7 @@ type apiServer struct {
 	fate        func(request) error         // decides about its answer
 	calls       map[string]int              // by verb
 	outputs     map[outputKey]*outputScript // of containers
+	complaints  []string                    // in their order
 	started     map[string][]string         // by run and attempt: the UIDs of Jobs whose pods were started
 	plan        func(job.Object) plan       // what pods of a Job do
 	holdPods    bool                        // pods that are to end do so when the test says so
@@ -262,6 +263,11 @@ func (s *apiServer) Check(ctx context.Context, manifest json.RawMessage) error {
 	return s.serve(ctx, "check", name, func() error { return err })
 }
 
+// Complain implements Cluster.
+func (s *apiServer) Complain(d job.Definition, sentence string) {
+	s.set(func() { s.complaints = append(s.complaints, d.Name+" "+d.Generation+": "+sentence) })
+}
+
 // Resume implements Cluster.
 func (s *apiServer) Resume(ctx context.Context, name, uid, version string) (resumed *job.Object, err error) {
 	err = s.serve(ctx, "resume", name, func() error {
@@ -272,7 +278,7 @@ func (s *apiServer) Resume(ctx context.Context, name, uid, version string) (resu
 		case o.UID != uid || o.Version != version:
 			return ErrChanged
 		}
-		o.Suspended = false
+		o.Suspended, o.Resumed = false, true
 		s.changedLocked(o)
 		s.startLocked(o)
 		seen := o.seen()

@@ -3,6 +3,7 @@ package jobrunner
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
@@ -129,8 +130,9 @@ func (r *Runner) readBacklog(ctx context.Context, at *scan) (batch []job.Message
 type unrecorded struct {
 	message    job.Message
 	definition job.Definition
-	// gate is what it waits for, as far as that is known.
-	gate job.Gate
+	// before is how many others there are before it, and gate what it waits for, as far as that is known.
+	before int
+	gate   job.Gate
 }
 
 // recordAll gives records to the requests of a batch that have none, and returns how many of the batch it has looked at.
@@ -176,49 +178,57 @@ func question[T any](ctx context.Context, r *Runner, ask func(now time.Time) T) 
 	}
 }
 
-// unrecorded are those of a batch that need a record, up to one that will be taken any moment. It runs in Run's goroutine.
+// unrecorded are those of a batch that need a record, or a better one, up to one that will be taken any moment. It runs in Run's goroutine.
 func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missing []unrecorded, looked int) {
+	before := map[string]int{} // by definition, the requests of the batch that nobody has taken
+	looked = len(batch)
 	for i, m := range batch {
-		d, defined := job.Find(m.Definition, r.catalog.active)
-		if !defined || job.ValidRunID(m.RunID) != nil {
+		if job.ValidRunID(m.RunID) != nil {
 			continue
 		}
+		d, defined := job.Find(m.Definition, r.catalog.shown)
 		k := key{d.Name, m.RunID}
-		if r.needsRecord(k, m) {
-			gate := r.gateOf(d)
-			if !gate.Closed() && now.Sub(m.Accepted) < 5*r.timing.index {
-				return missing, i
-			}
-			missing = append(missing, unrecorded{m, d, gate})
+		if !defined {
+			k.definition = m.Definition
 		}
-		if at.seen != nil {
+		if at.seen != nil { // it is in the queue, whatever becomes of its record
 			at.seen[k] = struct{}{}
 		}
+		if !defined || looked < len(batch) || !r.needsRecord(k, m) {
+			continue
+		}
+		gate := r.gateOf(d, d.DependsOn, before[d.Name])
+		if !gate.Closed() && now.Sub(m.Accepted) < 5*r.timing.index {
+			looked = i
+			continue
+		}
+		missing = append(missing, unrecorded{m, d, before[d.Name], gate})
+		before[d.Name]++
 	}
-	return missing, len(batch)
+	return missing, looked
 }
 
-// gateOf is what a further request of the definition would wait for.
-func (r *Runner) gateOf(d job.Definition) job.Gate {
-	if gate := r.needs.gate(d.DependsOn, r.observed); gate.Closed() {
+// gateOf is what a request of the definition with these dependencies waits for that is not in our hands, and has so many others before it.
+func (r *Runner) gateOf(d job.Definition, dependencies []string, before int) job.Gate {
+	if gate := r.needs.gate(dependencies, r.observed); gate.Closed() {
 		return gate
 	}
-	if r.ready() && r.free(d) <= r.startable(d.Name) {
+	if r.ready() && r.free(d) <= r.startable(d.Name)+before {
 		return r.slotGate(d)
 	}
 	return job.Gate{}
 }
 
-// needsRecord reports whether there is no record of the request, or one that waits and does not say where in the queue it is.
+// needsRecord reports whether there is no record of the request, or one that waits and does not say where in the queue it is, or what it waits for.
 func (r *Runner) needsRecord(k key, m job.Message) bool {
 	if t := r.tracked[k]; t != nil {
 		return t.delivery == nil && !t.busy && (!t.known || t.waits() && t.run.Sequence == 0)
 	}
 	kept, there := r.shelf.get(k)
-	return !there || !kept.over() && kept.sequence == 0 && m.Sequence != 0
+	return !there || !kept.over() && m.Sequence != 0 && (kept.sequence == 0 || kept.accepted)
 }
 
-// record writes the record of a request that nobody has taken yet, or notes where it is.
+// record writes the record of a request that nobody has taken yet, or notes in the one that there is where it is and what it waits for.
 func (r *Runner) record(ctx context.Context, u unrecorded) error {
 	ctx, cancel := context.WithTimeout(ctx, patience[onBus])
 	defer cancel()
@@ -227,29 +237,62 @@ func (r *Runner) record(ctx context.Context, u unrecorded) error {
 	if len(run.Request) > maxRequest {
 		run.Request = nil
 	}
-	if u.gate.Closed() {
-		run = run.Move(now, u.gate.Phase, u.gate.Reason, u.gate.Message) // a rejected one stays as it is
+	gate, err := r.gateOfRequest(ctx, u, run.DependsOn)
+	if err != nil {
+		return err
 	}
-	_, err := r.runs.Put(ctx, run, 0)
+	run = held(run, gate, now) // a rejected one stays as it is
+	_, err = r.runs.Put(ctx, run, 0)
 	switch {
 	case err == nil:
 		r.tellMove(ctx, job.Run{}, run)
 		return nil
 	case errors.Is(err, bus.ErrTooLarge):
 		return nil // it is given up when it is taken
-	case !errors.Is(err, bus.ErrOvertaken):
-		return err
-	}
-	stored, revision, err := r.runs.Get(ctx, run.Definition, run.ID)
-	if err != nil || revision == 0 || stored.Sequence != 0 || stored.Phase != job.Queued && stored.Phase != job.Waiting {
-		return err
-	}
-	stored.Sequence = u.message.Sequence
-	if u.gate.Closed() && stored.Ending == nil {
-		stored = stored.Move(now, u.gate.Phase, u.gate.Reason, u.gate.Message)
-	}
-	if _, err = r.runs.Put(ctx, stored, revision); errors.Is(err, bus.ErrOvertaken) {
-		return nil // whoever was faster knows better
+	case errors.Is(err, bus.ErrOvertaken):
+		return r.recordAgain(ctx, run, gate)
 	}
 	return err
+}
+
+// recordAgain notes in the record that there is already, of a run that was asked for over HTTP say, what is known of its request.
+func (r *Runner) recordAgain(ctx context.Context, asked job.Run, gate job.Gate) error {
+	stored, revision, err := r.runs.Get(ctx, asked.Definition, asked.ID)
+	if err != nil || revision == 0 || stored.Ending != nil || stored.Phase != job.Queued && stored.Phase != job.Waiting {
+		return err
+	}
+	next := stored
+	if next.Sequence == 0 {
+		next.Sequence = asked.Sequence
+	}
+	if next.Reason == job.ReasonAccepted {
+		next = held(next, gate, time.Now())
+	}
+	if next.Sequence == stored.Sequence && next.Reason == stored.Reason {
+		return nil
+	}
+	_, err = r.runs.Put(ctx, next, revision)
+	switch {
+	case errors.Is(err, bus.ErrOvertaken):
+		return nil // whoever was faster knows better
+	case err == nil:
+		r.tellMove(ctx, stored, next)
+	}
+	return err
+}
+
+// gateOfRequest is the gate of a request that may have dependencies of its own.
+func (r *Runner) gateOfRequest(ctx context.Context, u unrecorded, dependencies []string) (job.Gate, error) {
+	if slices.Equal(dependencies, u.definition.DependsOn) {
+		return u.gate, nil
+	}
+	return question(ctx, r, func(time.Time) job.Gate { return r.gateOf(u.definition, dependencies, u.before) })
+}
+
+// held is the run with what it waits for, if it has to wait.
+func held(run job.Run, gate job.Gate, now time.Time) job.Run {
+	if !gate.Closed() {
+		return run
+	}
+	return run.Move(now, gate.Phase, gate.Reason, gate.Message)
 }

@@ -51,10 +51,7 @@ func (r *Runner) capture(t *tracked) step {
 			} else {
 				r.deps.Logger.Warn().Err(c.missing).Str("job", t.definition).Str("run", t.id).Msg("the run ends without a part of its output")
 			}
-			t.kept, t.keptEnd, t.result = true, object.End, c.result
-			if t.object != nil {
-				t.see(t.object) // it may have ended since
-			}
+			t.captured(object, c.result)
 		}
 	}}
 }

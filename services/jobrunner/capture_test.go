@@ -127,6 +127,37 @@ func TestOutputOfPodsThatAreRestartedInPlace(t *testing.T) {
 	}
 }
 
+// TestOutputOfAPodThatIsStillThere is read once, although it was followed.
+func TestOutputOfAPodThatIsStillThere(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, definition("fib", 1, func(d *job.Definition) { d.Template = template("", "OnFailure", "x") }))
+	f.startSynced()
+	f.publish("fib", "r1", "")
+	f.phase("fib", "r1", job.Running)
+	eventually(t, "it is followed", func() bool { return f.api.count("logs") == 1 })
+	f.api.end("r1", job.Failed)
+	if run := f.closed("fib", "r1", job.Failed); len(run.Log) != 1 || f.kept(run.Log[0]) != "output of r1\n" {
+		t.Errorf("the parts are %+v", run.Log)
+	}
+}
+
+// TestOutputWhileNATSIsAway is kept when it is back, however often it could not be.
+func TestOutputWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, definition("fib", 1))
+	f.startSynced()
+	f.publish("fib", "r1", "")
+	f.phase("fib", "r1", job.Running)
+	f.drained()
+	f.server.Stop()
+	f.api.end("r1", job.Failed)
+	within(t, 4*long, "it is tried more than enough times", func() bool { return f.api.count("logs") > captureTries })
+	f.server.Start()
+	if run := f.closed("fib", "r1", job.Failed); len(run.Log) != 1 || f.kept(run.Log[0]) != "output of r1\n" {
+		t.Errorf("the parts are %+v", run.Log)
+	}
+}
+
 // TestLiveOutput serves the output of a run that is not over, and of its own pods alone.
 func TestLiveOutput(t *testing.T) {
 	t.Parallel()

@@ -9,9 +9,9 @@ import (
 
 // catalog is how far the definitions bucket is up to date. The goroutine of Run owns it.
 type catalog struct {
-	// active are the definitions that hold.
-	active map[string]job.Definition
-	// adopted are those that an earlier leader has shared, and seen those that the cluster has told since. adopted does not change once the cluster is watched.
+	// shown are the definitions as they are to be shared, and active those among them of which runs are made: not the refused ones.
+	shown, active map[string]job.Definition
+	// adopted are those of the active ones that an earlier leader has shared, and seen those that the cluster has told since. adopted does not change once the cluster is watched.
 	adopted map[string]job.Definition
 	seen    map[string]struct{}
 	// unchecked are the names of those that the cluster has not taken yet, dirty of those that may not be in the bucket as they are.
@@ -28,7 +28,7 @@ type catalog struct {
 
 func newCatalog() catalog {
 	return catalog{
-		active: map[string]job.Definition{}, seen: map[string]struct{}{}, unchecked: map[string]struct{}{}, dirty: map[string]struct{}{},
+		shown: map[string]job.Definition{}, active: map[string]job.Definition{}, seen: map[string]struct{}{}, unchecked: map[string]struct{}{}, dirty: map[string]struct{}{},
 		awaited: map[string]struct{}{},
 	}
 }

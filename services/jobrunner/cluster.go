@@ -34,12 +34,14 @@ type Cluster interface {
 	Create(ctx context.Context, manifest json.RawMessage) (*job.Object, error)
 	// Check asks whether Create would be refused, and makes nothing.
 	Check(ctx context.Context, manifest json.RawMessage) error
-	// Resume lets the Job run. It is refused with ErrChanged unless the Job has that UID and version.
+	// Resume lets the Job run, and makes it Resumed. It is refused with ErrChanged unless the Job has that UID and version.
 	Resume(ctx context.Context, name, uid, version string) (*job.Object, error)
 	// Arm gives the Job with that UID its TTL. It is no error if the Job is gone.
 	Arm(ctx context.Context, name, uid string, ttl int32) error
 	// Delete begins to delete the Job with that UID, and all of its pods before it. It is no error if it is gone.
 	Delete(ctx context.Context, name, uid string) error
+	// Complain tells whoever looks at what the definition is made of that it is refused, with a sentence that says so. It does not wait.
+	Complain(d job.Definition, sentence string)
 	// Logs reads the output of one container of a pod, from the last tail lines on (0 for all); with follow until the container has ended.
 	Logs(ctx context.Context, pod, container string, tail int, follow bool) (io.ReadCloser, error)
 	// Namespace is that of the Jobs.
@@ -48,15 +50,16 @@ type Cluster interface {
 
 // Observer is told what a Cluster sees. Its methods do not block for long.
 type Observer interface {
-	// Define reports a definition as it is now, and Undefine that it is gone.
+	// Define reports a definition as it is now, also one that cannot be read and is Refused, and Undefine that it is gone.
 	Define(job.Definition)
 	Undefine(name string)
-	// LastDefinition is a definition as an earlier leader has shared it. It may be called from any goroutine.
+	// LastDefinition is a definition as an earlier leader has shared it, if it was in use. It may be called from any goroutine.
 	LastDefinition(name string) (job.Definition, bool)
 	// Observe reports a Job of ours as it is now, with its pods, and Forget that it is gone.
 	Observe(job.Object)
 	Forget(name, uid string)
-	// Workload reports how many replicas of a Deployment or StatefulSet are ready, and whether that is of its newest generation; WorkloadGone that there is none.
+	// Workload reports how many replicas of a Deployment or StatefulSet are ready, and whether that is of its newest generation; WorkloadGone that there is none. The name has the kind
+	// before it, as in StatefulSet/mysql.
 	Workload(name string, ready int, current bool)
 	WorkloadGone(name string)
 	// Synced reports, once, that everything that existed at the start has been told.

@@ -6,26 +6,32 @@ import (
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
-// lookAtDeadlines takes records off the shelf whose time to be started is over, and ends runs that wait for a job that is not defined any more.
+// maxEndings bounds the runs that a tick begins to end in the queue: their records are in memory until they are over.
+const maxEndings = 500
+
+// lookAtDeadlines takes records off the shelf whose runs are to end in the queue: their time to be started is over, or their job has not been defined for the grace.
 func (r *Runner) lookAtDeadlines(now time.Time) {
 	if !r.read {
 		return
 	}
+	endings := 0
 	for name, b := range r.shelf {
-		if b.counts[0]+b.counts[1] == 0 {
+		r.noteUndefined(name, b, now)
+		if b.waiting() == 0 {
 			continue
 		}
 		for id, kept := range b.runs {
-			if !kept.over() && kept.deadline > 0 && !now.Before(kept.since().Add(time.Duration(kept.deadline)*time.Second)) {
-				r.track(key{name, id})
+			if kept.over() || !kept.late(now) && !r.graceOver(b.undefined, now) {
+				continue
 			}
+			if endings++; endings > maxEndings {
+				return // the others have the next ticks
+			}
+			r.track(key{name, id}).undefined = b.undefined
 		}
 	}
-	if !r.observed {
-		return
-	}
 	for name, held := range r.slots.held {
-		if _, defined := r.catalog.active[name]; defined {
+		if !r.isGone(name) {
 			continue
 		}
 		for t := range held {
@@ -37,12 +43,41 @@ func (r *Runner) lookAtDeadlines(now time.Time) {
 	}
 }
 
+// late reports whether a record that waits should have been started by now.
+func (s shelved) late(now time.Time) bool {
+	return s.deadline > 0 && !now.Before(s.since().Add(time.Duration(s.deadline)*time.Second))
+}
+
+// noteUndefined notes since when there has been no definition for the runs of a board that wait.
+func (r *Runner) noteUndefined(name string, b *board, now time.Time) {
+	switch {
+	case b.waiting() == 0 || !r.isGone(name):
+		b.undefined = time.Time{}
+	case b.undefined.IsZero():
+		b.undefined = now
+	}
+}
+
+// isGone reports whether nobody defines the job. Before the cluster has told its definitions nobody knows that, nor while it has not said whether it takes the one that there is.
+func (r *Runner) isGone(name string) bool {
+	if _, defined := r.catalog.active[name]; defined || !r.observed {
+		return false
+	}
+	k := r.kinds[name]
+	return k == nil || k.wanted() == nil || k.checked == k.wanted().Generation
+}
+
+// graceOver reports whether there has been no definition for so long that nobody waits for it any more. Zero is for one that there is.
+func (r *Runner) graceOver(undefined, now time.Time) bool {
+	return !undefined.IsZero() && now.Sub(undefined) > r.timing.unknown
+}
+
 // deleted reports whether the run has waited for too long for a definition that is gone.
 func (r *Runner) deleted(t *tracked, now time.Time) bool {
-	if _, defined := r.catalog.active[t.definition]; defined {
+	if !r.isGone(t.definition) {
 		t.undefined = time.Time{}
 	}
-	return t.delivery != nil && t.waits() && !t.undefined.IsZero() && now.Sub(t.undefined) > r.timing.unknown
+	return t.waits() && r.graceOver(t.undefined, now)
 }
 
 // ended notes how a run is to end.

@@ -2,6 +2,7 @@ package jobrunner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 )
 
 // long bounds each wait of a test for something that happens soon.
-const long = 30 * time.Second
+const long = time.Minute
 
 // quick is the timing of most tests.
 var quick = timing{
@@ -39,7 +40,7 @@ type fixture struct {
 	config Config
 	timing timing
 	ends   *ends
-	// ackWait is the bus's own if it is 0.
+	// ackWait is one for which no test waits if it is 0.
 	ackWait time.Duration
 	newest  *running // that was started
 }
@@ -69,7 +70,7 @@ func (f *fixture) connect(name string) *bus.Bus {
 	f.t.Helper()
 	b, err := bus.Connect(bus.Config{
 		URL: f.server.URL(), Replicas: 1, Name: name,
-		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 5 * time.Second, AckWait: f.ackWait},
+		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 5 * time.Second, AckWait: cmp.Or(f.ackWait, 10*time.Minute)},
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -13,14 +13,14 @@ func TestH4(t *testing.T) {
 	t.Run("in the queue, in our hands", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t, definition("fib", 1, func(d *job.Definition) { d.DependsOn = []string{"db"} }))
-		f.api.workload("db", false)
+		f.api.workload("Deployment/db", false)
 		f.startSynced()
 		f.publish("fib", "r1", "")
 		f.phase("fib", "r1", job.Waiting)
 		f.cancel("fib", "r1")
 		f.closed("fib", "r1", job.Cancelled)
 		f.drained()
-		f.api.workload("db", true)
+		f.api.workload("Deployment/db", true)
 		f.publish("fib", "r2", "")
 		f.phase("fib", "r2", job.Running)
 		if f.api.count("create") != 1 {

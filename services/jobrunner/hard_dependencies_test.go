@@ -82,7 +82,7 @@ func TestH7(t *testing.T) {
 	needsDB := func(d *job.Definition) { d.DependsOn = []string{"Deployment/db"} }
 	f := newFixture(t, definition("a", parallel, needsDB), definition("b", 2), definition("few", parallel, needsDB))
 	f.ackWait = time.Second
-	f.api.workload("db", false)
+	f.api.workload("Deployment/db", false)
 	f.api.plan = func(o job.Object) plan {
 		if o.Definition == "b" {
 			return plan{end: job.Succeeded}
@@ -115,9 +115,9 @@ func TestH7(t *testing.T) {
 
 	first.stop()
 	f.startSynced()
-	f.api.workload("db", false) // it has replicas, none of them ready
+	f.api.workload("Deployment/db", false) // it has replicas, none of them ready
 	never(t, 300*time.Millisecond, "a Job is started before its dependency is ready", func() bool { return f.api.unfinished("a") > 0 })
-	f.api.workload("db", true)
+	f.api.workload("Deployment/db", true)
 	eventually(t, "as many run as may", func() bool { return f.api.unfinished("a") == parallel })
 	never(t, 300*time.Millisecond, "more run than may", func() bool { return f.api.unfinished("a") > parallel })
 	for i := range parallel {
@@ -132,8 +132,8 @@ func TestH7(t *testing.T) {
 func TestKeptAwakeUntilTheEnd(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, definition("a", 3, func(d *job.Definition) { d.DependsOn = []string{"db", "StatefulSet/cache"} }))
-	f.api.workload("db", true)
-	f.api.workload("cache", true)
+	f.api.workload("Deployment/db", true)
+	f.api.workload("StatefulSet/cache", true)
 	ear := f.scaler()
 	r := f.startSynced()
 	f.publish("a", "r1", "")
@@ -146,7 +146,7 @@ func TestKeptAwakeUntilTheEnd(t *testing.T) {
 	if ear.woken("db") > 0 {
 		t.Error("it was woken although it was ready")
 	}
-	f.api.workload("db", false)
+	f.api.workload("Deployment/db", false)
 	never(t, 100*time.Millisecond, "the run ends because its dependency is gone", func() bool { return f.run("a", "r2").Phase != job.Running })
 	f.api.end("r2", job.Succeeded)
 	eventually(t, "it may sleep", func() bool { return !ear.needed("db") && !ear.needed("cache") })

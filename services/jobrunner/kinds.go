@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/job"
@@ -18,10 +19,10 @@ type kind struct {
 	cron, given *job.Definition
 	// good is the last one that the cluster would make Jobs of, or that an earlier leader has shared.
 	good *job.Definition
-	// checked is the generation that verdict is about; it is empty while none was checked. tried says that the cluster could not be asked.
-	checked string
-	verdict error
-	tried   bool
+	// checked is the generation that verdict is about, which says why it is refused; it is empty while none was checked. tried is one about which the cluster could not be asked.
+	checked, verdict, tried string
+	// complained is the generation about whose verdict people have been told, with the verdict.
+	complained [2]string
 	// checking says that a helper asks; not before retryAt after failures in a row.
 	checking bool
 	failures int
@@ -31,48 +32,48 @@ type kind struct {
 	sharing, unsure bool
 }
 
-// wanted is the definition as it should be, nil if there is none.
+// wanted is the definition as it should be, nil if there is none. A CronJob that cannot be read takes nothing away from the configuration.
 func (k *kind) wanted() *job.Definition {
-	if k.cron != nil {
+	if k.cron != nil && (k.cron.Refused == "" || k.given == nil) {
 		return k.cron
 	}
 	return k.given
 }
 
-// effective is the definition that holds: as it should be, if the cluster takes it; else as it was last good, with what is wrong. One that could not be checked holds if
-// there was none before.
+// effective is what is shared: the definition as it should be, if the cluster takes it; else as it was last good, with what is wrong; else as one that is refused. One that
+// could not be checked holds if there was none before.
 func (k *kind) effective() *job.Definition {
 	wanted := k.wanted()
 	switch {
-	case wanted == nil:
-		return nil
-	case k.good != nil && k.good.Generation == wanted.Generation:
+	case wanted == nil, wanted.Refused != "", k.good != nil && k.good.Generation == wanted.Generation:
 		return wanted
-	case k.checked == wanted.Generation && k.verdict != nil && k.good != nil:
+	case k.refuses(wanted) && k.good != nil:
 		kept := *k.good
-		if sentence := refusal(k.verdict); !slices.Contains(kept.Problems, sentence) {
-			kept.Problems = append(slices.Clone(kept.Problems), sentence)
-		}
+		kept.Problems = append(slices.DeleteFunc(slices.Clone(kept.Problems), isRefusedChange), refusedChange+k.verdict)
 		return &kept
-	case k.checked == wanted.Generation && k.verdict != nil:
-		return nil
+	case k.refuses(wanted):
+		refused := *wanted
+		refused.Refused, refused.Template = k.verdict, nil
+		return &refused
 	case k.good != nil:
 		return k.good
-	case k.tried:
+	case k.tried == wanted.Generation:
 		return wanted
 	}
 	return nil
 }
 
-// refusal is what the status says of a definition that the cluster takes no Job of.
-func refusal(err error) string {
-	return fmt.Sprintf("the definition as it is now is not used, as it was before holds: %v", err)
-}
+func (k *kind) refuses(d *job.Definition) bool { return k.verdict != "" && k.checked == d.Generation }
+
+// refusedChange begins the sentence about a definition that is refused while its last good one holds.
+const refusedChange = "the definition as it is now is not used, as it was before holds: "
+
+func isRefusedChange(sentence string) bool { return strings.HasPrefix(sentence, refusedChange) }
 
 // settled reports whether it is decided which definition holds, and the bucket has it.
 func (k *kind) settled() bool {
 	wanted := k.wanted()
-	decided := wanted == nil || k.tried || k.checked == wanted.Generation || k.good != nil && k.good.Generation == wanted.Generation
+	decided := wanted == nil || k.tried == wanted.Generation || k.checked == wanted.Generation || k.good != nil && k.good.Generation == wanted.Generation
 	return decided && k.upToDate()
 }
 
@@ -96,12 +97,19 @@ func normal(d job.Definition) job.Definition {
 	return d
 }
 
-// adopt takes over what an earlier leader has shared, then what the configuration has.
+// adopt takes over what an earlier leader has shared, then what the configuration has. What he has refused is not good for that.
 func (r *Runner) adopt(shared map[string]job.Definition) {
-	r.catalog.adopted = shared
+	r.catalog.adopted = map[string]job.Definition{}
 	for name, d := range shared {
-		r.kinds[name] = &kind{name: name, good: &d, shared: &d, cron: &d}
-		r.catalog.active[name] = d
+		k := &kind{name: name, shared: &d, cron: &d}
+		r.kinds[name] = k
+		r.catalog.shown[name] = d
+		if d.Refused != "" {
+			k.checked, k.verdict = d.Generation, d.Refused
+			continue
+		}
+		k.good = &d
+		r.catalog.active[name], r.catalog.adopted[name] = d, d
 	}
 	for _, warning := range r.config.JobsConfiguration.Warnings {
 		r.deps.Logger.Warn().Str("warning", warning).Msg("the configuration of jobs")
@@ -124,6 +132,9 @@ func (r *Runner) kind(name string) *kind {
 func (r *Runner) define(d job.Definition) {
 	k := r.kind(d.Name)
 	k.cron, k.failures, k.retryAt = &d, 0, time.Time{}
+	if d.Refused != "" { // there is nothing that could be checked
+		k.checked, k.verdict = d.Generation, d.Refused
+	}
 	r.catalog.seen[d.Name] = struct{}{}
 	r.redefine(k)
 }
@@ -152,27 +163,42 @@ func (r *Runner) redefine(k *kind) {
 	if wanted := k.wanted(); wanted != nil && (k.good == nil || k.good.Generation != wanted.Generation) {
 		r.catalog.unchecked[k.name] = struct{}{}
 	}
-	before, had := r.catalog.active[k.name]
+	before, had := r.catalog.shown[k.name]
 	now := k.effective()
 	switch {
 	case now == nil && !had, now != nil && had && same(&before, now):
 		return
 	case now == nil:
-		delete(r.catalog.active, k.name)
-		r.metrics.forget(k.name)
-		r.deps.Logger.Info().Str("job", k.name).Msg("the job is not defined any more")
+		delete(r.catalog.shown, k.name)
 	default:
-		r.catalog.active[k.name] = *now
-		if !had {
-			r.deps.Logger.Info().Str("job", k.name).Str("source", now.Source).Msg("job found")
-		}
+		r.catalog.shown[k.name] = *now
 	}
+	r.activate(k.name, now)
 	for _, q := range r.queues.all {
 		if r.resolve(q); q.definition == "" {
 			r.let(q, 0)
 		}
 	}
 	r.review(k.name)
+}
+
+// activate lets runs be made of a definition, or no more; nil is that there is none.
+func (r *Runner) activate(name string, d *job.Definition) {
+	_, had := r.catalog.active[name]
+	switch usable := d != nil && d.Refused == ""; {
+	case usable:
+		r.catalog.active[name] = *d
+		if b := r.shelf[name]; b != nil {
+			b.undefined = time.Time{}
+		}
+		if !had {
+			r.deps.Logger.Info().Str("job", name).Str("source", d.Source).Msg("job found")
+		}
+	case had:
+		delete(r.catalog.active, name)
+		r.metrics.forget(name)
+		r.deps.Logger.Info().Str("job", name).Msg("the job is not defined any more")
+	}
 }
 
 // startChecks lets helpers ask the cluster whether it would make Jobs of definitions that are new. One that was refused is asked about again now and then: what was in its way
@@ -186,7 +212,7 @@ func (r *Runner) startChecks(now time.Time) {
 		}
 		switch wanted := k.wanted(); {
 		case k.checking:
-		case wanted == nil, k.checked == wanted.Generation && k.verdict == nil:
+		case wanted == nil, wanted.Refused != "", k.checked == wanted.Generation && k.verdict == "":
 			delete(r.catalog.unchecked, name)
 		case now.Before(k.retryAt):
 			r.alarm.set(k.retryAt)
@@ -197,7 +223,7 @@ func (r *Runner) startChecks(now time.Time) {
 	}
 }
 
-// check asks whether the cluster would make the Job of a request without a body.
+// check asks whether the cluster would make the Job of a request that changes no more than it must.
 func (r *Runner) check(k *kind, d job.Definition) work {
 	return func(ctx context.Context) func(time.Time) {
 		err := r.checkDefinition(ctx, d)
@@ -206,7 +232,11 @@ func (r *Runner) check(k *kind, d job.Definition) work {
 }
 
 func (r *Runner) checkDefinition(ctx context.Context, d job.Definition) error {
-	run := job.Accept(d, job.Message{Definition: d.Name, RunID: "check"}, time.Now())
+	body, ok := d.SampleBody()
+	if !ok {
+		return nil
+	}
+	run := job.Accept(d, job.Message{Definition: d.Name, RunID: "check", Body: body}, time.Now())
 	if run.Phase == job.Rejected {
 		return fmt.Errorf("%w: %s", ErrInvalid, run.Message)
 	}
@@ -223,22 +253,47 @@ func (r *Runner) checkDefinition(ctx context.Context, d job.Definition) error {
 // onChecked takes the verdict. Where the cluster could not be asked it will be asked again.
 func (r *Runner) onChecked(k *kind, d job.Definition, err error, now time.Time) {
 	k.checking = false
-	known := k.checked == d.Generation
-	switch {
+	wanted := k.wanted()
+	switch current := wanted != nil && wanted.Generation == d.Generation; {
+	case err == nil && current:
+		k.checked, k.verdict, k.good, k.failures = d.Generation, "", &d, 0
 	case err == nil:
-		k.checked, k.verdict, k.good, k.failures = d.Generation, nil, &d, 0
+		k.good = &d
+	case !current: // nobody asks about it any more
 	case errors.Is(err, ErrInvalid):
-		k.checked, k.verdict, k.failures, k.retryAt = d.Generation, err, 0, now.Add(r.timing.recheck)
-		if !known {
-			r.deps.Logger.Error().Err(err).Str("job", k.name).Str("source", d.Source).Msg("the definition is refused: it is not used")
-		}
+		k.checked, k.verdict, k.failures, k.retryAt = d.Generation, verdictOf(err), 0, now.Add(r.timing.recheck)
+		r.complain(k, d)
 	default:
-		k.tried = true
+		k.tried = d.Generation
 		k.failures++
 		k.retryAt = now.Add(r.pause(k.failures))
 		r.deps.Logger.Debug().Err(err).Str("job", k.name).Msg("the definition could not be checked: it will be tried again")
 	}
 	r.redefine(k)
+}
+
+// verdictOf is why a definition is refused.
+func verdictOf(err error) string {
+	text := err.Error()
+	if _, why, found := strings.Cut(text, ErrInvalid.Error()+": "); found {
+		text = why
+	}
+	return strings.ToValidUTF8(text[:min(len(text), job.MaxMessage)], "")
+}
+
+// complain tells people that a definition is refused: once for each generation and verdict, however often it is checked.
+func (r *Runner) complain(k *kind, d job.Definition) {
+	about := [2]string{d.Generation, k.verdict}
+	if k.complained == about {
+		return
+	}
+	k.complained = about
+	what := "the definition is not used: "
+	if k.good != nil {
+		what = refusedChange
+	}
+	r.deps.Logger.Error().Str("job", k.name).Str("source", d.Source).Msg("the definition is refused: " + k.verdict)
+	r.deps.Cluster.Complain(d, what+k.verdict)
 }
 
 // retryChecks repeats at once what could not be checked while the cluster was away.

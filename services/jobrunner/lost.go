@@ -26,7 +26,7 @@ func (r *Runner) lookForLost(now time.Time) {
 		}
 	}
 	for name := range r.shelf {
-		if uint64(r.shelf.waiting(name)) <= depths[name] {
+		if _, defined := r.catalog.active[name]; !defined || uint64(r.shelf.waiting(name)) <= depths[name] {
 			delete(r.backlog.short, name)
 			continue
 		}
@@ -52,10 +52,13 @@ func (r *Runner) mendLost(ctx context.Context, at scan) {
 	}
 }
 
-// lost are the records that wait for a request that was not seen, the oldest first. It runs in Run's goroutine.
+// lost are the records that wait for a request that was not seen, the oldest first. Those of a job that is not defined end, or wait for its definition. It runs in Run's goroutine.
 func (r *Runner) lost(at scan) (lost []key) {
 	var all []shelvedRun
 	for name, b := range r.shelf {
+		if _, defined := r.catalog.active[name]; !defined {
+			continue
+		}
 		for id, kept := range b.runs {
 			k := key{name, id}
 			if _, seen := at.seen[k]; !seen && !kept.over() && at.began.Sub(kept.since()) > r.timing.lost {

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/bus"
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // needs are the workloads that runs depend on. The goroutine of Run owns it.
 type needs struct {
-	// ready says of each workload that exists whether it has a ready replica of its newest generation.
+	// ready says of each workload that exists, by its kind and name, whether it has a ready replica of its newest generation.
 	ready map[string]bool
 	// users counts the runs that wait for a workload or use it, and woken is when it was last asked to start.
 	users map[string]int
@@ -34,16 +35,31 @@ func workload(dependency string) string {
 	return dependency
 }
 
+// state is what is known of a dependency. One without a kind is whatever has the name, and of two both have to be ready.
+func (n *needs) state(dependency string) (ready, known bool) {
+	if strings.Contains(dependency, "/") {
+		ready, known = n.ready[dependency]
+		return ready, known
+	}
+	ready = true
+	for _, kind := range []string{function.KindDeployment, function.KindStatefulSet} {
+		if one, there := n.ready[kind+"/"+dependency]; there {
+			ready, known = ready && one, true
+		}
+	}
+	return ready && known, known
+}
+
 // block reports whether a run with these dependencies has to wait. One that nobody knows of is never ready (row 23 of the bugs of others).
 func (n *needs) block(dependencies []string) bool {
-	return slices.ContainsFunc(dependencies, func(d string) bool { return !n.ready[workload(d)] })
+	return slices.ContainsFunc(dependencies, func(d string) bool { ready, _ := n.state(d); return !ready })
 }
 
 // gate says what a run waits for. synced says that a workload which is not known does not exist.
 func (n *needs) gate(dependencies []string, synced bool) job.Gate {
 	var missing, asleep []string
 	for _, d := range dependencies {
-		ready, known := n.ready[workload(d)]
+		ready, known := n.state(d)
 		switch {
 		case ready:
 		case known || !synced:
@@ -54,7 +70,7 @@ func (n *needs) gate(dependencies []string, synced bool) job.Gate {
 	}
 	switch {
 	case len(missing) > 0:
-		return job.Gate{Phase: job.Waiting, Reason: job.ReasonDependencyNotFound, Message: fmt.Sprintf("there is no Deployment or StatefulSet %s", strings.Join(missing, ", "))}
+		return job.Gate{Phase: job.Waiting, Reason: job.ReasonDependencyNotFound, Message: fmt.Sprintf("there is no workload %s", strings.Join(missing, ", "))}
 	case len(asleep) > 0:
 		return job.Gate{Phase: job.Waiting, Reason: job.ReasonDependencyNotReady, Message: "no replica is ready of " + strings.Join(asleep, ", ")}
 	}
@@ -63,18 +79,16 @@ func (n *needs) gate(dependencies []string, synced bool) job.Gate {
 
 // onWorkload notes whether a workload is ready.
 func (r *Runner) onWorkload(name string, ready bool) {
-	name = workload(name)
 	if before, known := r.needs.ready[name]; known && before == ready {
 		return
 	}
 	r.needs.ready[name] = ready
-	r.reviewUsers(name)
+	r.reviewUsers(workload(name))
 }
 
 func (r *Runner) onWorkloadGone(name string) {
-	name = workload(name)
 	delete(r.needs.ready, name)
-	r.reviewUsers(name)
+	r.reviewUsers(workload(name))
 }
 
 // reviewUsers has the definitions reviewed whose requests may wait for the workload.
@@ -116,7 +130,7 @@ func (r *Runner) needWorkload(name string, needed bool) {
 
 // wake asks for a start of the workload, if it is a function.
 func (r *Runner) wake(name string, now time.Time) {
-	if r.needs.ready[name] || now.Sub(r.needs.woken[name]) < r.timing.wake {
+	if ready, _ := r.needs.state(name); ready || now.Sub(r.needs.woken[name]) < r.timing.wake {
 		return
 	}
 	r.needs.woken[name] = now

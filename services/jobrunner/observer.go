@@ -86,4 +86,7 @@ func (r *Runner) onObserved() {
 	r.observed = true
 	r.dropUndefined()
 	r.begin()
+	if r.read {
+		signal(r.backlog.whole) // what requests wait for is known from now on
+	}
 }

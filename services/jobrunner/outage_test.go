@@ -104,7 +104,7 @@ func TestRequestsOfADeadLeader(t *testing.T) {
 	f.phase("fib", "r1", job.Waiting)
 	first.deps.Bus.Close() // it can hand nothing back
 	first.cancel()
-	f.api.workload("db", true)
+	f.api.workload("Deployment/db", true)
 	f.startSynced()
 	f.phase("fib", "r1", job.Running)
 }
@@ -179,11 +179,14 @@ func TestQuotaFilledByOurOwnJob(t *testing.T) {
 		}
 		return nil
 	}
-	f.startSynced()
+	r := f.startSynced()
 	f.publish("fib", "r1", "")
 	f.phase("fib", "r1", job.Running)
 	if n := f.api.onceAll(); n != 1 {
 		t.Errorf("%d runs had pods", n)
+	}
+	if lines := r.logs.with("no room for another Job"); len(lines) != 0 {
+		t.Errorf("others are told to wait: %v", lines)
 	}
 }
 

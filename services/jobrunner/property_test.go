@@ -61,6 +61,16 @@ func (w *world) check(t *rapid.T) {
 		t.Fatalf("%d slots are counted, %d are used, %d may be", w.runner.slots.total, total, worldMost)
 	}
 	w.checkJobs(t)
+	w.checkOutput(t)
+}
+
+// checkOutput holds that a run has succeeded with the whole of its output.
+func (w *world) checkOutput(t *rapid.T) {
+	for k, stored := range w.records {
+		if run := stored.run; run.Phase == job.Succeeded && (len(run.Log) != 1 || run.Log[0].Object != allOutput) {
+			t.Fatalf("%v has succeeded with %+v", k, run.Log)
+		}
+	}
 }
 
 // shouldHold says in other words whether the run takes a slot.
@@ -114,8 +124,7 @@ func (w *world) finish(t *rapid.T) {
 		}
 		w.gone(t)
 		if names := w.running(); len(names) > 0 {
-			o := w.change(names[0], func(o *job.Object) { o.End, o.FinishedAt = job.Succeeded, w.now })
-			w.runner.observe(*o, w.now)
+			w.complete(names[0])
 			w.settle()
 		}
 		if len(w.runner.tracked) == 0 {

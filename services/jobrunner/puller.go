@@ -81,9 +81,8 @@ func (p *puller) run() {
 func (p *puller) reopen() bool {
 	err := p.consumer.Open(p.ctx)
 	if err == nil && p.lost {
-		if again := p.consumer.Redeliver(p.ctx); again == nil {
-			p.lost = false
-		}
+		err = p.consumer.Redeliver(p.ctx)
+		p.lost = err != nil
 	}
 	if err == nil {
 		err = p.consumer.Reset()

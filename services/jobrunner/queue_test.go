@@ -82,28 +82,6 @@ func TestUnknownJob(t *testing.T) {
 	f.phase("fib", "r1", job.Running)
 }
 
-// TestDefinitionGoes: a run that waits for a definition that is gone ends after the grace; one that has started goes on.
-func TestDefinitionGoes(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, definition("fib", 2), definition("other", 1))
-	f.startSynced()
-	f.publish("fib", "r1", "")
-	f.phase("fib", "r1", job.Running)
-	f.publish("fib", "asks", `{"dependsOn":["db"]}`)
-	f.phase("fib", "asks", job.Waiting)
-	f.api.undefine("fib")
-	run := f.closed("fib", "asks", job.Cancelled)
-	if run.Reason != job.ReasonDefinitionDeleted {
-		t.Errorf("it is cancelled because of %s", run.Reason)
-	}
-	f.drained()
-	if dead := f.dead(); len(dead) != 1 || dead[0].reason != reasonUnknownJob {
-		t.Errorf("the dead letters are %+v", dead)
-	}
-	f.api.end("r1", job.Succeeded)
-	f.closed("fib", "r1", job.Succeeded)
-}
-
 // TestNames: aliases, other cases and the fallback have subjects of their own.
 func TestNames(t *testing.T) {
 	t.Parallel()
@@ -243,7 +221,7 @@ func TestTwins(t *testing.T) {
 		depths, err := f.bus.JobDepths(t.Context())
 		return err == nil && depths["fib"] == 1
 	})
-	f.api.workload("db", true)
+	f.api.workload("Deployment/db", true)
 	f.phase("fib", "r1", job.Running)
 	f.drained()
 	if dead := f.dead(); len(dead) != 1 || dead[0].reason != reasonConflict {

@@ -132,11 +132,14 @@ func (r *Runner) queue(name string) *queue {
 
 // resolve finds out whose requests the queue has.
 func (r *Runner) resolve(q *queue) {
-	d, defined := job.Find(q.name, r.catalog.active)
-	if q.definition = d.Name; defined {
-		q.missing = time.Time{}
-	} else if q.missing.IsZero() {
-		q.missing = time.Now()
+	d, defined := job.Find(q.name, r.catalog.shown)
+	switch {
+	case defined:
+		q.definition, q.missing = d.Name, time.Time{}
+	case q.missing.IsZero():
+		q.definition, q.missing = "", time.Now()
+	default:
+		q.definition = ""
 	}
 }
 
@@ -155,13 +158,19 @@ func (r *Runner) tend(q *queue, now time.Time) {
 	case idle || !r.ready() || strings.ContainsAny(q.name, "*>"): // no consumer can be told apart from that of all requests
 	case q.definition != "":
 		r.review(q.definition)
-	case now.Sub(q.missing) <= r.timing.unknown:
+	case !r.emptied(q, now):
 	case q.puller != nil:
 		r.let(q, maxHeld)
 	case r.queues.strangers < maxStrangers:
 		r.queues.strangers++
 		r.let(q, maxHeld)
 	}
+}
+
+// emptied reports whether the requests of a job that is not known are given up. The runs that wait for them end first: a request must not be gone while a record says that it is
+// in the queue, because it would be queued again.
+func (r *Runner) emptied(q *queue, now time.Time) bool {
+	return now.Sub(q.missing) > r.timing.unknown && r.shelf.waiting(q.name) == 0
 }
 
 // askFor lets the pullers of a definition take as many requests as there are slots free for, beside those that are in our hands.
@@ -224,6 +233,14 @@ func (r *Runner) startPullers(ctx context.Context) {
 	r.queues.starting = r.queues.starting[:0]
 }
 
+// whyUnknown says why there is no job of the name.
+func (r *Runner) whyUnknown(name string) string {
+	if d, _ := job.Find(name, r.catalog.shown); d.Refused != "" {
+		return fmt.Sprintf("the definition of the job %s is not used: %s", d.Name, d.Refused)
+	}
+	return fmt.Sprintf("there is no job of the name %s", name)
+}
+
 // onLeft notes that the puller of a queue has ended.
 func (r *Runner) onLeft(name string, now time.Time) {
 	q := r.queue(name)
@@ -239,8 +256,8 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	message, _ := delivery.Job() // what is wrong with it is told by receive
 	d, defined := r.catalog.active[q.definition]
 	switch {
-	case !defined && now.Sub(q.missing) > r.timing.unknown:
-		r.buryStranger(delivery, reasonUnknownJob, fmt.Sprintf("there is no job of the name %s", name))
+	case !defined && r.emptied(q, now) && !r.inQueue(key{name, message.RunID}):
+		r.buryStranger(delivery, reasonUnknownJob, r.whyUnknown(name))
 	case !defined:
 		_ = delivery.Again(r.timing.tick) // it comes again after the ack wait at the latest
 	case job.ValidRunID(message.RunID) != nil:
@@ -248,9 +265,16 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	default:
 		r.receive(d, delivery, now)
 	}
-	if q.definition == "" {
+	switch {
+	case q.definition != "":
+		r.review(q.definition)
+	case r.emptied(q, now):
 		r.let(q, maxHeld)
-		return
 	}
-	r.review(q.definition)
+}
+
+// inQueue reports whether a run that is being worked on may still wait for its request.
+func (r *Runner) inQueue(k key) bool {
+	t := r.tracked[k]
+	return t != nil && (t.doubts > 0 || t.waits())
 }

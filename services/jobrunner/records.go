@@ -36,7 +36,7 @@ func (r *Runner) applyRun(run job.Run, revision uint64) {
 	}
 	if t == nil {
 		t = r.track(k)
-		t.doubt = false // this is newer than what was on the shelf
+		t.doubts = 0 // this is newer than what was on the shelf
 	}
 	r.take(t, written{run, revision})
 }
@@ -47,7 +47,7 @@ func (r *Runner) removeRun(k key) {
 		return
 	}
 	if t := r.tracked[k]; t != nil && t.known {
-		t.doubt = true
+		t.doubts++
 		r.touch(t)
 	}
 }
@@ -79,9 +79,9 @@ func (r *Runner) begin() {
 func (r *Runner) ready() bool { return r.observed && r.read }
 
 // rest takes the run off the table if nothing has to be done for it, now or at a later time.
-func (r *Runner) rest(t *tracked) {
+func (r *Runner) rest(t *tracked, now time.Time) {
 	switch {
-	case t.delivery != nil || t.doubt:
+	case t.delivery != nil || t.doubts > 0 || now.Before(t.notBefore):
 	case t.known && rests(t.run):
 		r.forget(t)
 		r.shelf.put(t.run)

@@ -110,13 +110,20 @@ func restartAfter(t *testing.T, l life, step job.Step, n int64) (killed bool) {
 			first.stop()
 			f.startSynced()
 		}
-		return killed || over() && first.steps.Load() < n
+		return killed || over() && first.rests(key{"fib", "r1"})
 	})
 	run := f.closed("fib", "r1", l.end)
 	<-lived
 	f.drained()
 	l.check(f, run, fmt.Sprintf("killed (%v) after %v %d", killed, step, n))
 	return killed
+}
+
+// rests reports whether the runner lives and has nothing left to do for the run. A record can be read before the step that has written it is counted, and the runner may
+// die there: whoever reads one that is closed has not seen its last step.
+func (r *running) rests(k key) (rests bool) {
+	r.inside(func(time.Time) { rests = r.tracked[k] == nil })
+	return rests
 }
 
 func (l life) check(f *fixture, run job.Run, when string) {

@@ -16,6 +16,8 @@ type shelved struct {
 	sequence uint64
 	deadline int32
 	phase    uint8
+	// accepted says that it does not say what it waits for: whoever has made it did not know, or nothing was to be waited for.
+	accepted bool
 }
 
 // phases are those of a record, by the numbers under which they are kept.
@@ -35,10 +37,18 @@ type board struct {
 	runs map[string]shelved
 	// counts are how many there are of each phase.
 	counts [9]int
+	// undefined is since when there has been no definition for those that wait; zero while there is one, or none waits.
+	undefined time.Time
 }
 
+// waiting is how many of them wait for their request to be taken.
+func (b *board) waiting() int { return b.counts[0] + b.counts[1] }
+
 func shelve(run job.Run) shelved {
-	s := shelved{at: run.QueuedAt.Unix(), sequence: run.Sequence, deadline: int32(min(run.QueueDeadline, 1<<31-1)), phase: uint8(max(0, slices.Index(phases, run.Phase)))}
+	s := shelved{
+		at: run.QueuedAt.Unix(), sequence: run.Sequence, deadline: int32(min(run.QueueDeadline, 1<<31-1)),
+		phase: uint8(max(0, slices.Index(phases, run.Phase))), accepted: run.Reason == job.ReasonAccepted,
+	}
 	if run.Phase.Final() {
 		s.at, s.sequence, s.deadline = run.FinishedAt.Unix(), 0, 0
 	}
@@ -83,7 +93,7 @@ func (s shelf) take(k key) bool {
 // waiting is how many records of the definition wait for their request to be taken.
 func (s shelf) waiting(definition string) int {
 	if b := s[definition]; b != nil {
-		return b.counts[0] + b.counts[1]
+		return b.waiting()
 	}
 	return 0
 }

@@ -87,14 +87,16 @@ func TestRow23(t *testing.T) {
 	f.closed("fib", "starts", job.Failed)
 	f.api.set(func() { f.api.plan = func(job.Object) plan { return plan{end: job.Succeeded} } })
 
-	f.publish("fib", "asks", `{"dependsOn":["nobody"]}`)
+	f.publish("fib", "asks", `{"dependsOn":["StatefulSet/nobody"]}`)
 	f.await("fib", "asks", "waiting for what is not there", func(r job.Run) bool {
 		return r.Phase == job.Waiting && r.Reason == job.ReasonDependencyNotFound && strings.Contains(r.Message, "nobody")
 	})
 	never(t, 200*time.Millisecond, "it is started", func() bool { return f.api.of("asks") != nil })
 	f.publish("fib", "does-not-ask", "") // what waits for a dependency takes no slot
 	f.closed("fib", "does-not-ask", job.Succeeded)
-	f.api.workload("nobody", true)
+	f.api.workload("Deployment/nobody", true) // it is of another kind
+	never(t, 200*time.Millisecond, "it is started", func() bool { return f.api.of("asks") != nil })
+	f.api.workload("StatefulSet/nobody", true)
 	f.closed("fib", "asks", job.Succeeded)
 }
 

@@ -3,6 +3,7 @@ package jobrunner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/job"
@@ -26,7 +27,7 @@ func (r *Runner) consider(t *tracked, now time.Time) {
 		r.turns.add(next.place, t)
 		return
 	}
-	r.rest(t)
+	r.rest(t, now)
 }
 
 // next is the step that is due for the run: that of job.Decide, or one that brings what Decide wants to know.
@@ -38,10 +39,10 @@ func (r *Runner) next(t *tracked, now time.Time) (step, bool) {
 	case now.Before(t.notBefore):
 		r.wakeAt(t, t.notBefore)
 		return step{}, false
-	case t.doubt:
+	case t.doubts > 0:
 		return r.readRecord(t), true
 	case r.deleted(t, now):
-		return r.store(t, ended(t.run, job.Ending{Phase: job.Cancelled, Reason: job.ReasonDefinitionDeleted, Message: "there is no job of the name " + t.definition + " any more", At: now})), true
+		return r.store(t, ended(t.run, job.Ending{Phase: job.Cancelled, Reason: job.ReasonDefinitionDeleted, Message: r.whyUnknown(t.definition), At: now})), true
 	case t.wrong != "" && t.waits():
 		return r.store(t, ended(t.run, job.Ending{Phase: job.Failed, Reason: reasonBadMessage, Message: t.wrong, At: now})), true
 	case t.wrong != "" && t.delivery != nil && (!t.known || t.run.Phase.Final()):
@@ -148,11 +149,7 @@ func (r *Runner) create(t *tracked) step {
 
 // createOrGet asks for the Job. Whatever it is refused for, it may be there already, and even be the very one that fills the quota.
 func (r *Runner) createOrGet(ctx context.Context, run job.Run) creation {
-	manifest, err := job.Manifest(run, r.deps.Cluster.Namespace())
-	if err != nil {
-		return creation{outcome: outcomeInvalid, denied: &job.Denial{ForGood: true, Reason: job.ReasonInvalidSpec, Message: err.Error()}}
-	}
-	object, err := r.deps.Cluster.Create(ctx, manifest)
+	object, err := r.post(ctx, run)
 	c := creation{object: object, outcome: outcomeCreated, err: err}
 	switch {
 	case err == nil:
@@ -173,6 +170,15 @@ func (r *Runner) createOrGet(ctx context.Context, run job.Run) creation {
 	return c
 }
 
+// post asks for the Job. A record that makes none is refused as the API server would.
+func (r *Runner) post(ctx context.Context, run job.Run) (*job.Object, error) {
+	manifest, err := job.Manifest(run, r.deps.Cluster.Namespace())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return r.deps.Cluster.Create(ctx, manifest)
+}
+
 // resume lets the Job run that was looked at. A Job that has changed, or may have been resumed, is looked at again.
 func (r *Runner) resume(t *tracked, uid string) step {
 	run, name, version := t.run, t.object.Name, t.object.Version
@@ -181,18 +187,16 @@ func (r *Runner) resume(t *tracked, uid string) step {
 		if err == nil {
 			r.passed(job.Resume, run)
 		}
-		return func(now time.Time) {
-			if errors.Is(err, ErrChanged) {
-				t.looked = false
-				return
-			}
-			if r.onCluster(t, err, now) && object != nil {
-				t.hasLooked(object, now)
-			} else {
-				t.looked = false
-			}
-		}
+		return func(now time.Time) { r.onResumed(t, object, err, now) }
 	}}
+}
+
+func (r *Runner) onResumed(t *tracked, object *job.Object, err error, now time.Time) {
+	if errors.Is(err, ErrChanged) || !r.onCluster(t, err, now) || object == nil {
+		t.looked = false
+		return
+	}
+	t.hasLooked(object, now)
 }
 
 // remove begins to delete the Job.
@@ -203,13 +207,18 @@ func (r *Runner) remove(t *tracked, uid string) step {
 		if err == nil {
 			r.passed(job.Delete, run)
 		}
-		return func(now time.Time) {
-			t.object, t.looked = nil, false
-			if !r.onCluster(t, err, now) {
-				t.kept = false // it may still end by itself
-			}
-		}
+		return func(now time.Time) { r.onRemoved(t, err, now) }
 	}}
+}
+
+// onRemoved takes what became of a deletion. After a failure the Job stays in sight as a hint, as if the watch told of it once more: nobody else may remind us of it.
+func (r *Runner) onRemoved(t *tracked, err error, now time.Time) {
+	t.looked = false
+	if r.onCluster(t, err, now) {
+		t.object = nil
+	} else {
+		t.kept = false // it may still end by itself
+	}
 }
 
 // arm gives the Job its TTL.

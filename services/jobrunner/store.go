@@ -15,12 +15,16 @@ func (r *Runner) store(t *tracked, record job.Run) step {
 	if record.Sequence == 0 && t.delivery != nil {
 		record.Sequence = t.request.Sequence
 	}
+	untold := t.known && !t.told && before.Phase == job.Queued && before.Reason == job.ReasonAccepted // whoever was asked over HTTP has made it
 	orphaned := record.Phase.Final() && !before.Phase.Final() && record.Ending != nil && !t.kept && record.Logs.Save != saveNever
 	return step{onBus, func(ctx context.Context) func(time.Time) {
 		if orphaned {
 			record = r.findOutput(ctx, record)
 		}
 		stored, err := r.runs.Put(ctx, record, revision)
+		if err == nil && untold {
+			r.tellMove(ctx, job.Run{}, before)
+		}
 		if err == nil {
 			r.tellMove(ctx, before, record)
 			r.passed(job.Store, record)
@@ -35,13 +39,17 @@ func (r *Runner) onStored(t *tracked, w written, err error, now time.Time) {
 	case err == nil:
 		r.worked(t, onBus, now)
 		r.metrics.moved(t.run, w.run)
+		t.told = true
+		if t.run.Ending == nil && w.run.Ending != nil {
+			t.looked = false // the Job may have ended before that
+		}
 		r.note(t, w)
 	case errors.Is(err, bus.ErrOvertaken):
-		t.doubt = true
+		t.doubts++
 	case errors.Is(err, bus.ErrTooLarge) && !t.known && t.delivery != nil:
 		t.wrong = err.Error()
 	default:
-		t.doubt = true
+		t.doubts++
 		r.failed(t, onBus, err, now)
 	}
 }
@@ -70,8 +78,9 @@ func (r *Runner) tellMove(ctx context.Context, before, after job.Run) {
 	}
 }
 
-// readRecord reads the record as it is now.
+// readRecord reads the record as it is now. What happens meanwhile makes it doubtful again.
 func (r *Runner) readRecord(t *tracked) step {
+	doubts := t.doubts
 	return step{onBus, func(ctx context.Context) func(time.Time) {
 		run, revision, err := r.runs.Get(ctx, t.definition, t.id)
 		return func(now time.Time) {
@@ -82,9 +91,9 @@ func (r *Runner) readRecord(t *tracked) step {
 			case revision == 0:
 				r.lose(t)
 			default:
-				r.take(t, written{run, revision})
+				r.replace(t, written{run, revision})
 			}
-			t.doubt = false
+			t.doubts -= doubts
 			r.worked(t, onBus, now)
 		}
 	}}

@@ -40,7 +40,7 @@ func (r *Runner) sort(name string) {
 		s.sorted = true
 		r.strays[name] = s
 		t := r.track(k)
-		t.doubt = true
+		t.doubts++
 		r.name(t, name)
 	}
 }
@@ -48,7 +48,7 @@ func (r *Runner) sort(name string) {
 // restorable reports whether a Job without a record may be one whose record was lost; job.Decide knows it exactly.
 func restorable(o job.Object, now time.Time) bool {
 	const kept = time.Hour // no record is removed before
-	return o.Seed != nil && !o.Deleting && (!o.Suspended || o.Held || o.Started()) && (o.End == "" || o.TTL == nil && now.Sub(o.FinishedAt) < kept)
+	return o.Seed != nil && !o.Deleting && (o.Held || !o.Untouched()) && (o.End == "" || o.TTL == nil && now.Sub(o.FinishedAt) < kept)
 }
 
 // lookAtStrays deletes suspended Jobs that nobody has taken for long: whoever made them came too late, and they have run nothing.
@@ -57,7 +57,7 @@ func (r *Runner) lookAtStrays(now time.Time) {
 		return
 	}
 	for name, s := range r.strays {
-		if s.object.Suspended && !s.object.Started() && !s.object.Deleting && !s.object.Held && now.Sub(s.since) > r.timing.stray {
+		if s.object.Untouched() && !s.object.Deleting && !s.object.Held && now.Sub(s.since) > r.timing.stray {
 			s.since = now
 			r.strays[name] = s
 			r.turns.addWork(onCluster, r.reap(s.object))

@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
@@ -123,5 +126,38 @@ func TestForeignJob(t *testing.T) {
 	f.publish("fib", "r1", "")
 	if run := f.phase("fib", "r1", job.Running); run.Salt != 1 || run.JobName == foreign.Name {
 		t.Errorf("the record is %+v", run)
+	}
+}
+
+// TestReap: a suspended Job is deleted unless its record names it, or is about to: another runner may be at work.
+func TestReap(t *testing.T) {
+	t.Parallel()
+	d := definition("fib", 1)
+	f := newFixture(t, d)
+	r := New(f.config, Deps{Bus: f.bus, Cluster: f.api, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry()})
+	r.runs = f.runs
+	for id, c := range map[string]struct {
+		record func(*job.Run, string)
+		spared bool
+	}{
+		"made":    {func(*job.Run, string) {}, true},
+		"named":   {func(r *job.Run, uid string) { r.Phase, r.JobUID = job.Pending, uid }, true},
+		"another": {func(r *job.Run, _ string) { r.Phase, r.JobUID = job.Pending, "another" }, false},
+		"over":    {func(r *job.Run, _ string) { r.Phase = job.Cancelled }, false},
+		"none":    {nil, false},
+	} {
+		f.api.put(foundJob(t, d, id))
+		o := f.api.of(id)
+		if c.record != nil {
+			run := creating(d, id)
+			c.record(&run, o.UID)
+			f.put(run)
+		}
+		if err := r.reapUnlessRecorded(t.Context(), *o); err != nil {
+			t.Error(err)
+		}
+		if now := f.api.of(id); (now != nil && !now.Deleting) != c.spared {
+			t.Errorf("%s: spared is %v", id, !c.spared)
+		}
 	}
 }

@@ -18,15 +18,15 @@ type tracked struct {
 	run      job.Run
 	revision uint64
 	known    bool
-	// doubt says that the record may be another one: it is read before anything is decided.
-	doubt bool
+	// doubts counts what has happened since the record was read after which it may be another one: it is read before anything is decided.
+	doubts int
 	// delivery is the request while it is in our hands, as request, and accepted what it makes of itself; progress is when the server was last told that
 	// it is worked on.
 	delivery *bus.Delivery
 	request  job.Message
 	accepted job.Run
 	progress time.Time
-	// wrong is what is wrong with the request, if it can be none; undefined is since when there is no definition for it.
+	// wrong is what is wrong with the request, if it can be none; undefined is since when there has been no definition for it while it waits.
 	wrong     string
 	undefined time.Time
 	// object is the Job under the run's name, of which Runner.byName knows; looked says that it, or that there is none, is what the API server itself has said, at lookedAt.
@@ -42,6 +42,8 @@ type tracked struct {
 	// denied is why the cluster has not made the Job; said is what the record is to say of a creation of which nobody knows what came of it.
 	denied *job.Denial
 	said   *said
+	// told says that we have written its record: its first move is published, or another one was before it.
+	told bool
 	// kept says that result was captured, after so many attempts, of a Job with that end; announced that the end was published, and dropped that its request is out of the queue.
 	kept, announced, dropped bool
 	result                   job.Result
@@ -75,29 +77,38 @@ func (r *Runner) track(k key) *tracked {
 		t = &tracked{key: k}
 		r.tracked[k] = t
 		if r.shelf.take(k) {
-			t.doubt = true
+			t.doubts++
 		}
 	}
 	r.touch(t)
 	return t
 }
 
-// take notes a record that was read, or that somebody else has written: what was seen before may be older than it. What is older than what is known is passed over.
+// take notes a record that somebody else has written, as the watch says. What is not newer than what is known is passed over.
 func (r *Runner) take(t *tracked, w written) {
 	switch {
 	case t.busy:
 		if t.later == nil || w.revision > t.later.revision {
 			t.later = &w
 		}
-		return
-	case w.revision < t.revision || w.revision == t.revision && !t.doubt:
-		return
+	case w.revision > t.revision:
+		r.replace(t, w)
 	}
-	if t.run.JobUID != w.run.JobUID {
-		t.kept, t.result = false, job.Result{}
-	}
+}
+
+// replace notes a record that was read, or that somebody else has written: what was seen before may be older than it. In a bucket that was rolled back its revision is lower than
+// the one that is known.
+func (r *Runner) replace(t *tracked, w written) {
+	t.unkeep(w.run.JobUID)
 	t.looked, t.denied = false, nil
 	r.note(t, w)
+}
+
+// unkeep lets go of what was captured, unless it was of that Job.
+func (t *tracked) unkeep(uid string) {
+	if t.run.JobUID != uid {
+		t.kept, t.result = false, job.Result{}
+	}
 }
 
 // note makes that the run's record.
@@ -109,6 +120,7 @@ func (r *Runner) note(t *tracked, w written) {
 
 // lose notes that there is no record.
 func (r *Runner) lose(t *tracked) {
+	t.unkeep("")
 	t.run, t.revision, t.known = job.Run{}, 0, false
 	t.looked, t.denied = false, nil
 	r.touch(t)
@@ -166,7 +178,9 @@ func (r *Runner) sight(t *tracked, now time.Time) job.Sight {
 // hasLooked takes what the API server itself has said; nil says that there is no Job of the name. Whoever has removed one that was there may have written so in the record.
 func (t *tracked) hasLooked(o *job.Object, now time.Time) {
 	if o == nil {
-		t.doubt = t.doubt || t.object != nil
+		if t.object != nil {
+			t.doubts++
+		}
 		t.object = nil
 	} else {
 		if known := t.object; known != nil && known.UID == o.UID && len(o.Pods) == 0 { // a request may know of no pods
@@ -182,7 +196,7 @@ func (t *tracked) watched(o job.Object) {
 	switch known := t.object; {
 	case known != nil && known.UID == o.UID:
 		t.see(t.newer(o))
-	case o.Deleting, known != nil && t.looked && older(o.Version, known.Version):
+	case o.Deleting, known != nil && older(o.Version, known.Version):
 	default:
 		t.see(&o)
 		t.looked = false
@@ -201,7 +215,8 @@ func (t *tracked) vanished(uid string) {
 	case t.object == nil:
 		t.looked = false
 	case t.object.UID == uid:
-		t.object, t.looked, t.doubt = nil, false, true // see hasLooked
+		t.object, t.looked = nil, false
+		t.doubts++ // see hasLooked
 	}
 }
 
@@ -221,6 +236,14 @@ func older(a, b string) bool {
 	first, errFirst := strconv.ParseUint(a, 10, 64)
 	second, errSecond := strconv.ParseUint(b, 10, 64)
 	return errFirst == nil && errSecond == nil && first < second
+}
+
+// captured takes what was kept of that Job. It may have ended since.
+func (t *tracked) captured(o job.Object, result job.Result) {
+	t.kept, t.keptEnd, t.result = true, o.End, result
+	if t.object != nil {
+		t.see(t.object)
+	}
 }
 
 // unended reports whether the run's own Job has not ended.

@@ -43,7 +43,8 @@ func newWorld(t *rapid.T) *world {
 }
 
 func (w *world) define(name string, parallel int) {
-	w.runner.catalog.active[name] = definition(name, parallel, func(d *job.Definition) { d.Logs.Save = saveNever })
+	d := definition(name, parallel, func(d *job.Definition) { d.Logs.Save = saveNever })
+	w.runner.catalog.active[name], w.runner.catalog.shown[name] = d, d
 	w.most[name] = max(w.most[name], parallel)
 	w.runner.review(name)
 	w.settle()
@@ -124,7 +125,7 @@ func (w *world) do(t *rapid.T, run *tracked) {
 		return
 	case w.now.Before(run.notBefore):
 		return
-	case run.doubt:
+	case run.doubts > 0:
 		w.read(run)
 		return
 	}
@@ -136,11 +137,11 @@ func (w *world) do(t *rapid.T, run *tracked) {
 	case job.Resume:
 		w.resume(run, a.UID)
 	case job.Delete:
-		w.remove(run, a.UID)
+		w.remove(run, a.UID, lost)
 	case job.Capture:
-		run.kept = true
+		w.capture(t, run)
 	case job.Arm:
-		w.arm(run)
+		w.arm(run, a.UID)
 	case job.Announce:
 		run.announced = true
 	case job.Ack, job.Bury:
@@ -150,11 +151,11 @@ func (w *world) do(t *rapid.T, run *tracked) {
 
 func (w *world) read(run *tracked) {
 	if stored, there := w.records[run.key]; there {
-		w.runner.take(run, stored)
+		w.runner.replace(run, stored)
 	} else {
 		w.runner.lose(run)
 	}
-	run.doubt = false
+	run.doubts = 0
 }
 
 func (w *world) store(run *tracked, record job.Run, lost bool) {
@@ -210,25 +211,55 @@ func (w *world) change(name string, edit func(*job.Object)) *job.Object {
 	return &o
 }
 
+// resume lets the Job run. The answer is not lost: with the record lost at the same moment, nobody knows of a Job that runs until it is looked at.
 func (w *world) resume(run *tracked, uid string) {
-	o, there := w.jobs[run.name]
-	if !there || o.UID != uid || o.Version != run.object.Version {
-		run.looked = false
+	if o, there := w.jobs[run.name]; !there || o.UID != uid || o.Version != run.object.Version {
+		w.runner.onResumed(run, nil, ErrChanged, w.now)
 		return
 	}
-	run.hasLooked(w.change(run.name, func(o *job.Object) { o.Suspended, o.StartedAt = false, w.now }), w.now)
+	resumed := w.change(run.name, func(o *job.Object) { o.Suspended, o.StartedAt = false, w.now })
+	w.runner.onResumed(run, resumed, nil, w.now)
 }
 
-func (w *world) remove(run *tracked, uid string) {
+// remove begins to delete the Job, or fails if it is lost.
+func (w *world) remove(run *tracked, uid string, lost bool) {
+	if lost {
+		w.runner.onRemoved(run, errWorld, w.now)
+		return
+	}
 	if o, there := w.jobs[run.name]; there && o.UID == uid {
 		w.change(run.name, func(o *job.Object) { o.Deleting = true })
 	}
-	run.object, run.looked = nil, false
+	w.runner.onRemoved(run, nil, w.now)
 }
 
-func (w *world) arm(run *tracked) {
-	if _, there := w.jobs[run.name]; there {
+// Output of a Job that has ended, and of one that still ran.
+const (
+	allOutput  = "all"
+	someOutput = "some"
+)
+
+// capture keeps what the Job has left, which may end meanwhile.
+func (w *world) capture(t *rapid.T, run *tracked) {
+	o, output := *run.object, someOutput
+	if o.End != "" {
+		output = allOutput
+	} else if rapid.Bool().Draw(t, "ends meanwhile") {
+		w.complete(o.Name)
+	}
+	run.captured(o, job.Result{Log: []job.LogPart{{Object: output}}})
+}
+
+func (w *world) arm(run *tracked, uid string) {
+	if o, there := w.jobs[run.name]; there && o.UID == uid {
 		run.hasLooked(w.change(run.name, func(o *job.Object) { o.TTL = run.run.TTL }), w.now)
+	}
+}
+
+// complete lets the pods of a Job end, if they run, and tells.
+func (w *world) complete(name string) {
+	if o := w.jobs[name]; !o.Suspended && !o.Deleting && o.End == "" && o.UID != "" {
+		w.runner.observe(*w.change(name, func(o *job.Object) { o.End, o.FinishedAt = job.Succeeded, w.now }), w.now)
 	}
 }
 
@@ -256,7 +287,7 @@ func (w *world) end(t *rapid.T) {
 		delete(w.jobs, name)
 		w.runner.vanish(name, o.UID, w.now)
 	} else {
-		w.runner.observe(*w.change(name, func(o *job.Object) { o.End, o.FinishedAt = job.Succeeded, w.now }), w.now)
+		w.complete(name)
 	}
 	w.settle()
 }
@@ -303,7 +334,7 @@ func (w *world) lose(t *rapid.T) {
 	k := rapid.SampledFrom(w.keys()).Draw(t, "run")
 	delete(w.records, k)
 	w.runner.removeRun(k)
-	if run := w.runner.tracked[k]; run != nil && run.doubt && !run.busy {
+	if run := w.runner.tracked[k]; run != nil && run.doubts > 0 && !run.busy {
 		w.read(run)
 	}
 	w.settle()

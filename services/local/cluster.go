@@ -44,7 +44,7 @@ type ClusterConfig struct {
 	// Released, if there is one, waits until no call is in flight at a replica that is no endpoint any more, or ctx ends.
 	Released func(ctx context.Context, function, address string)
 	// Observed, if there is one, is told how many replicas of a workload are ready, or that it is gone, before the observer is.
-	Observed func(name string, ready int, there bool)
+	Observed func(workload function.Function, ready int, there bool)
 	// Logger gets what the children write, a field for the function, the replica and the stream with each line.
 	Logger zerolog.Logger
 	// StartTimeout is how long a process may take to become ready; 120 s when it is 0.
@@ -182,10 +182,10 @@ func (c *Cluster) report(observer scaler.Observer, name string) {
 	delete(c.stale, set)
 	gone, told := set.removed, set.forgotten
 	set.forgotten = gone
-	observed := set.observe()
+	observed, workload := set.observe(), set.workload.Function
 	c.mu.Unlock()
 	if c.config.Observed != nil {
-		c.config.Observed(name, len(observed.ReadyEndpoints()), !gone)
+		c.config.Observed(workload, len(observed.ReadyEndpoints()), !gone)
 	}
 	switch {
 	case !gone:

@@ -200,3 +200,20 @@ func TestOldPodsAreForgotten(t *testing.T) {
 		t.Errorf("%d pods, %d dropped, %d failed", len(p.Pods), dropped, p.Failed)
 	}
 }
+
+// TestJobsThatAreSpent: after the last failure that may be, or the last success, no further process comes, also before the record says so.
+func TestJobsThatAreSpent(t *testing.T) {
+	for name, c := range map[string]struct {
+		record jobRecord
+		want   bool
+	}{
+		"nothing has failed": {jobRecord{}, false},
+		"it is tried again":  {jobRecord{Failures: 2, Failed: 2}, false},
+		"it is not":          {jobRecord{Failures: 3, Failed: 3}, true},
+		"it has succeeded":   {jobRecord{Failures: 1, Failed: 1, Succeeded: 1}, true},
+	} {
+		if got := c.record.object(jobSpec{jobLimits: oneShot}).Spent; got != c.want {
+			t.Errorf("%s: spent is %v", name, got)
+		}
+	}
+}

@@ -191,8 +191,9 @@ func (r *jobRecord) prune() (dropped []string) {
 // object is the Job as the jobrunner sees it.
 func (r *jobRecord) object(s jobSpec) job.Object {
 	o := job.Object{
-		Name: r.Name, UID: r.UID, Version: strconv.FormatInt(r.Version, 10), Suspended: r.Suspended, Deleting: r.Deleting, TTL: r.TTL,
+		Name: r.Name, UID: r.UID, Version: strconv.FormatInt(r.Version, 10), Suspended: r.Suspended, Resumed: !r.ResumedAt.IsZero(), Deleting: r.Deleting, TTL: r.TTL,
 		End: r.End, EndReason: r.Reason, EndMessage: r.Message, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
+		Spent: r.Failures > s.backoffLimit || r.Succeeded >= s.completions,
 		Counts: job.Counts{
 			Active: r.count(podRunning) + r.count(podPending), Succeeded: r.Succeeded, Failed: r.Failed,
 		},

@@ -52,7 +52,7 @@ type JobCluster struct {
 	mu          sync.Mutex // never held while a Job's mutex is taken
 	jobs        map[string]*localJob
 	definitions map[string]job.Definition
-	ready       map[string]int  // of each workload, its ready replicas
+	ready       map[string]int  // of each workload, by kind and name, its ready replicas
 	news        map[news]bool   // guarded by mu, as all of these: what the observer is to be told
 	running     context.Context //nolint:containedctx // processes are started until it ends; nil while Watch does not run
 	terminate   context.CancelFunc
@@ -80,7 +80,7 @@ type localJob struct {
 
 	mu       sync.Mutex
 	record   jobRecord             // guarded by mu
-	outputs  map[string]*podOutput // guarded by mu: of the processes that run, by pod
+	outputs  map[string]*podOutput // guarded by mu: of the pods that are not over, by name
 	attended bool                  // guarded by mu: it has a goroutine
 	removed  bool                  // guarded by mu: it is gone, also from the disk
 }
@@ -174,6 +174,9 @@ func (c *JobCluster) Check(_ context.Context, manifest json.RawMessage) error {
 	return err
 }
 
+// Complain implements jobrunner.Cluster. The jobrunner's log says it, and nobody looks anywhere else here.
+func (c *JobCluster) Complain(job.Definition, string) {}
+
 // Create implements jobrunner.Cluster: the Job is on disk, suspended.
 func (c *JobCluster) Create(_ context.Context, manifest json.RawMessage) (*job.Object, error) {
 	name, spec, err := readJob(manifest)
@@ -257,11 +260,7 @@ func (c *JobCluster) Logs(ctx context.Context, pod, container string, tail int, 
 	if j.removed || j.record.pod(pod) == nil || container != "" && container != j.spec.container {
 		return nil, none
 	}
-	output := j.outputs[pod]
-	if output == nil { // its process has ended
-		output = &podOutput{root: c.store.root, pod: pod}
-	}
-	return openPodLog(ctx, output, tail, follow)
+	return openPodLog(ctx, c.outputOf(j, pod), tail, follow)
 }
 
 // change stores the record as edit makes it, and has its goroutine look at it. After an error it is as it was. It is called with the Job's
@@ -278,6 +277,7 @@ func (c *JobCluster) change(j *localJob, d durability, edit func(*jobRecord)) er
 	for _, pod := range dropped {
 		c.store.removePod(pod)
 	}
+	j.endOutputs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tell(news{ofJob, next.Name, next.UID})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/job"
 	"github.com/sluicefaas/sluice/services/jobrunner/jobrunnertest"
 )
@@ -31,10 +32,10 @@ func TestJobClusterConforms(t *testing.T) {
 			processes.close()
 			_ = cluster.Close()
 		})
-		cluster.SetWorkload("ready", 1, true)
+		cluster.SetWorkload(function.Function{Name: "ready", Kind: function.KindStatefulSet}, 1, true)
 		definitions := map[string]job.Definition{}
 		return jobrunnertest.Fixture{
-			Cluster: cluster, Ready: "ready", Timeout: patience,
+			Cluster: cluster, Ready: "StatefulSet/ready", Timeout: patience,
 			Apply: func(t *testing.T, name string) {
 				definitions[name] = definitionOf(t, dataDir, cronJob(name, `sluice/Job: "true", sluice/LocalCommand: `+quoted(executable(t)), "      backoffLimit: 0\n"+
 					strings.Replace(jobBody, "name: c, image: x", fmt.Sprintf("name: %s, image: x, env: [{name: %s, value: job program}]", name, testMode), 1)))

@@ -70,11 +70,11 @@ func TestReadyReplicasAreTold(t *testing.T) {
 	database.Watched = true
 	run := runConfig(t, ClusterConfig{
 		Workloads: []Workload{testFunction(t, "f", "serve"), database}, DataDir: t.TempDir(),
-		Observed: func(name string, count int, there bool) {
+		Observed: func(workload function.Function, count int, there bool) {
 			mu.Lock()
 			defer mu.Unlock()
-			if ready[name] = count; !there {
-				ready[name] = -1
+			if ready[workload.Name] = count; !there {
+				ready[workload.Name] = -1
 			}
 		},
 	})

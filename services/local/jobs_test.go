@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/job"
 	"github.com/sluicefaas/sluice/services/jobrunner"
 )
@@ -290,14 +291,20 @@ func TestLogsOfNobody(t *testing.T) {
 func TestDefinitionsAndWorkloadsAreTold(t *testing.T) {
 	t.Parallel()
 	r := runJobCluster(t, t.TempDir(), job.Definition{Name: "a", Parallel: 1}, job.Definition{Name: "b", Parallel: 1})
-	r.cluster.SetWorkload("f", 0, true)
-	r.cluster.SetWorkload("f", 2, true)
-	r.cluster.SetWorkload("g", 1, true)
-	r.cluster.SetWorkload("g", 0, false)
+	deployment := func(name string) function.Function {
+		return function.Function{Name: name, Kind: function.KindDeployment}
+	}
+	stateful := function.Function{Name: "h", Kind: function.KindStatefulSet}
+	r.cluster.SetWorkload(deployment("f"), 0, true)
+	r.cluster.SetWorkload(deployment("f"), 2, true)
+	r.cluster.SetWorkload(deployment("g"), 1, true)
+	r.cluster.SetWorkload(deployment("g"), 0, false)
+	r.cluster.SetWorkload(deployment("h"), 1, true)
+	r.cluster.SetWorkload(stateful, 1, true) // it has become one
 	r.cluster.Define([]job.Definition{{Name: "b", Parallel: 2}, {Name: "c", Parallel: 1}})
 	eventually(t, "all is told", func() (told bool) {
 		r.with(func() {
-			told = fmt.Sprint(r.workloads) == "map[f:2]" && len(r.definitions) == 2 && r.definitions["b"].Parallel == 2 && r.definitions["c"].Parallel == 1
+			told = fmt.Sprint(r.workloads) == "map[Deployment/f:2 StatefulSet/h:1]" && len(r.definitions) == 2 && r.definitions["b"].Parallel == 2 && r.definitions["c"].Parallel == 1
 		})
 		return told
 	})

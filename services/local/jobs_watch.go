@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/sluicefaas/sluice/pkg/function"
 	"github.com/sluicefaas/sluice/pkg/job"
 	"github.com/sluicefaas/sluice/services/jobrunner"
 )
@@ -152,18 +153,23 @@ func (c *JobCluster) Define(definitions []job.Definition) {
 	}
 }
 
-// SetWorkload takes how many replicas of a workload are ready, or that it is gone.
-func (c *JobCluster) SetWorkload(name string, ready int, there bool) {
+// SetWorkload takes how many replicas of a workload are ready, or that it is gone. It may have been of another kind.
+func (c *JobCluster) SetWorkload(workload function.Function, ready int, there bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, kind := range []string{function.KindDeployment, function.KindStatefulSet} {
+		c.setReady(kind+"/"+workload.Name, ready, there && workload.Kind == kind)
+	}
+}
+
+// setReady is SetWorkload of a name with its kind; the mutex is held.
+func (c *JobCluster) setReady(name string, ready int, there bool) {
 	before, known := c.ready[name]
-	switch {
-	case !there:
-		delete(c.ready, name)
-	default:
+	if known == there && (before == ready || !there) {
+		return
+	}
+	if delete(c.ready, name); there {
 		c.ready[name] = ready
 	}
-	if known != there || before != ready {
-		c.tell(news{of: ofWorkload, name: name})
-	}
+	c.tell(news{of: ofWorkload, name: name})
 }

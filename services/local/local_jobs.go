@@ -48,12 +48,12 @@ func (l *Local) runJobs(take, work context.Context) error {
 	return l.runner.Run(take)
 }
 
-// definitions are those of the jobs.
+// definitions are those of the jobs, and those that are refused.
 func (c Contents) definitions() (definitions []job.Definition) {
 	for _, j := range c.Jobs {
 		definitions = append(definitions, j.Definition)
 	}
-	return definitions
+	return append(definitions, c.Refused...)
 }
 
 // jobsConfigurationSource is where jobs in SlimFaas's own form are written.
@@ -62,8 +62,8 @@ const jobsConfigurationSource = "--jobs-configuration"
 // slimFaasNotices tells of the jobs in SlimFaas's own form, which name an image and no program of this machine.
 func (l *Local) slimFaasNotices() (notices []Notice) {
 	manifests := map[string]bool{}
-	for _, d := range l.contents.definitions() {
-		manifests[d.Name] = true
+	for _, j := range l.contents.Jobs {
+		manifests[j.Definition.Name] = true
 	}
 	for _, d := range l.config.Jobs.JobsConfiguration.Definitions {
 		if d.Fallback || manifests[d.Name] {

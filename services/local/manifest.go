@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // The levels of a Notice.
@@ -47,6 +49,8 @@ const maxManifestSize = 4 << 20
 type Contents struct {
 	Workloads []Workload
 	Jobs      []Job
+	// Refused are definitions of jobs that are not used, with why, but those of which an earlier version is.
+	Refused []job.Definition
 }
 
 // LoadManifests reads the functions and jobs of the given YAML files and folders of them. A folder stands for its own *.yaml and
@@ -94,6 +98,7 @@ func (f *manifestFile) read(content []byte) {
 			before := len(f.notices)
 			f.document(document)
 			f.noteRefused(nameOf(document), before)
+			f.noteRefusedJob(document, before)
 		}
 		var wrong *yamlError
 		if errors.As(err, &wrong) {

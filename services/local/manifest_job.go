@@ -45,7 +45,7 @@ func (m *manifest) readJob(j *Job) bool {
 	cron := job.CronJob{Name: m.spec.name, Annotations: m.spec.annotations, Suspended: m.spec.suspended, Template: m.jobTemplate()}
 	definition, isJob := job.FromCronJob(cron, m.lastJob())
 	if !isJob {
-		m.passOverCronJob(definition.Problems)
+		m.passOverCronJob(definition)
 		return false
 	}
 	m.played = definition.Container
@@ -86,7 +86,11 @@ func (m *manifest) lastJob() *job.Definition {
 }
 
 // passOverCronJob says why the CronJob is no job. Kubernetes runs one that is not suspended, which is nothing that is refused.
-func (m *manifest) passOverCronJob(problems []string) {
+func (m *manifest) passOverCronJob(none job.Definition) {
+	problems := none.Problems
+	if none.Refused != "" {
+		problems = append([]string{none.Refused}, problems...)
+	}
 	_, _, switched := m.lookup("Job")
 	switch {
 	case len(problems) == 0:
@@ -119,7 +123,7 @@ func (m *manifest) isPlayable() bool {
 		return false
 	}
 	if problem := unplayable(m.spec.jobSpec); problem != "" {
-		m.at(LevelWarn, problem+"; its runs fail here", "spec", "jobTemplate", "spec")
+		m.at(LevelWarn, problem+", so the job is refused here", "spec", "jobTemplate", "spec")
 	}
 	pod := m.spec.template.Spec
 	if len(pod.Containers) > 1 || len(pod.InitContainers) > 0 {
@@ -153,6 +157,34 @@ func (m *manifest) isFirstJob(j Job) bool {
 		m.at(LevelError, fmt.Sprintf("the job %s is there twice: at %s and at %s; rename one", j.Definition.Name, first, j.Source), "metadata", "name")
 	}
 	return !twice
+}
+
+// noteRefusedJob remembers why a document is no job although it is meant to be one, if it is none: the first error since before says it, else the first warning.
+func (f *manifestFile) noteRefusedJob(root *yamlValue, before int) {
+	name := root.text("metadata", "name")
+	if _, known := f.refusedJobs[name]; known || root.text("kind") != kindCronJob || job.ValidName(name) != nil || !meansJob(root) {
+		return
+	}
+	for _, level := range []string{LevelError, LevelWarn} {
+		for _, notice := range f.notices[before:] {
+			if notice.Level == level {
+				f.refusedJobs[name] = notice.String()
+				return
+			}
+		}
+	}
+}
+
+// meansJob reports whether a CronJob is annotated as a job, in whatever form.
+func meansJob(root *yamlValue) bool {
+	annotations := map[string]string{}
+	if written := root.child("metadata", "annotations"); written != nil {
+		for _, one := range written.children {
+			annotations[one.key] = fmt.Sprint(one.scalar)
+		}
+	}
+	_, value, found := function.Lookup("Job", annotations, nil)
+	return found && !strings.EqualFold(value, "false")
 }
 
 // withAnnotations puts annotations into a template, in the place of its own of the same name.

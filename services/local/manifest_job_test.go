@@ -137,11 +137,21 @@ func TestCronJobsThatAreNoJobs(t *testing.T) {
 		"command":   {cronJob("a", `sluice/Job: "true"`, jobBody), `error 2: job a has no command for local mode: add the annotation sluice/LocalCommand`},
 		"shell":     {cronJob("a", `sluice/Job: "true", sluice/LocalCommand: a | b`, jobBody), `error 6: sluice/LocalCommand: the command needs a shell`},
 		"policy":    {cronJob("a", runs, strings.Replace(jobBody, "Never", "Always", 1)), `error 11: spec.jobTemplate.spec: template.spec.restartPolicy is "Always": it must be Never or OnFailure`},
+		"unquoted":  {cronJob("a", `sluice/Job: true, sluice/LocalCommand: run`, jobBody), `error 6: metadata.annotations.sluice/Job: true must be a string: put it in quotes`},
 		"container": {cronJob("a", runs, "      template: {spec: {restartPolicy: Never}}\n"), `error `},
 	} {
 		contents, notices := loadAll(t, c.content)
 		if len(contents.Jobs) != 0 || len(notices) == 0 || !strings.HasPrefix(notices[0], c.want) {
 			t.Errorf("%s: %d jobs, notices %q, want %q", name, len(contents.Jobs), notices, c.want)
+		}
+		_, why, _ := strings.Cut(c.want, ": ")
+		switch refused := contents.Refused; {
+		case slices.Contains([]string{"ordinary", "false", "mistyped", "badName"}, name):
+			if len(refused) > 0 {
+				t.Errorf("%s: refused are %+v", name, refused)
+			}
+		case len(refused) != 1 || refused[0].Name != "a" || refused[0].Source != "CronJob/a" || !strings.Contains(refused[0].Refused, why) || !strings.Contains(refused[0].Refused, "m.yaml:"):
+			t.Errorf("%s: refused are %+v, want %s", name, refused, why)
 		}
 	}
 }
@@ -150,7 +160,7 @@ func TestWarningsOfJobs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ content, want string }{
 		"value":      {cronJob("a", runs+`, sluice/NumberParallelJob: "0"`, jobBody), `warn 6: annotation sluice/NumberParallelJob: "0" is not a whole number`},
-		"pattern":    {cronJob("a", runs, "      completionMode: Indexed\n      completions: 2\n"+jobBody), `warn 11: spec.jobTemplate.spec: completionMode Indexed is not there in the local mode; its runs fail here`},
+		"pattern":    {cronJob("a", runs, "      completionMode: Indexed\n      completions: 2\n"+jobBody), `warn 11: spec.jobTemplate.spec: completionMode Indexed is not there in the local mode, so the job is refused here`},
 		"containers": {cronJob("a", runs, strings.Replace(jobBody, "{name: c, image: x}", "{name: c, image: x}, {name: a, image: y}", 1)), `warn 13: spec.jobTemplate.spec.template.spec: of its containers only a is run here`},
 	} {
 		contents, notices := loadAll(t, c.content)
@@ -192,8 +202,17 @@ func TestJobManifestsThatChange(t *testing.T) {
 	}
 	e.write("a.yaml", "kind: [")
 	e.settle("b", "db", "job/a", "job/b")
+	if len(e.refused) > 0 {
+		t.Errorf("what is kept is refused: %+v", e.refused)
+	}
 	e.write("a.yaml", strings.Replace(cronJob("a", runs, jobBody), "suspend: true", "suspend: false", 1))
-	e.settle("b", "job/b")
+	if e.settle("b", "job/b"); len(e.refused) != 1 || !strings.Contains(e.refused[0].Refused, "a CronJob that is not suspended") {
+		t.Errorf("refused are %+v", e.refused)
+	}
+	e.write("b.yaml", cronJob("b", runs, jobBody)+cronJob("a", runs, jobBody))
+	if e.settle("job/a", "job/b"); len(e.refused) > 0 {
+		t.Errorf("what another document defines is refused: %+v", e.refused)
+	}
 	e.remove("b.yaml")
 	e.settle()
 }

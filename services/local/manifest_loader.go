@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // loader collects what the manifests say.
@@ -21,9 +22,11 @@ type loader struct {
 	// refused has, for the name in each document that was refused, the sentence why; broken the same for files that cannot be read,
 	// or in which there is no telling whose document is refused.
 	refused, broken map[string]string
-	services        []function.Service
-	speakers        []speaker
-	others          []other
+	// refusedJobs has, for each CronJob that is meant to be a job and is none, the sentence why.
+	refusedJobs map[string]string
+	services    []function.Service
+	speakers    []speaker
+	others      []other
 }
 
 // lastContents are workloads and jobs by their names.
@@ -33,7 +36,7 @@ type lastContents struct {
 }
 
 func newLoader(given []Workload, last lastContents) *loader {
-	l := &loader{places: map[string]string{}, jobPlaces: map[string]string{}, last: last, refused: map[string]string{}, broken: map[string]string{}}
+	l := &loader{places: map[string]string{}, jobPlaces: map[string]string{}, last: last, refused: map[string]string{}, broken: map[string]string{}, refusedJobs: map[string]string{}}
 	for _, w := range given {
 		l.places[w.Function.Name] = w.Source
 		l.workloads = append(l.workloads, w)
@@ -72,7 +75,7 @@ func (l *loader) finish() (read, kept Contents) {
 		}
 	}
 	l.readOthers(needed)
-	return Contents{Workloads: l.workloads, Jobs: l.jobs}, Contents{Workloads: l.keep(), Jobs: jobs}
+	return Contents{Workloads: l.workloads, Jobs: l.jobs, Refused: l.refuseJobs(jobs)}, Contents{Workloads: l.keep(), Jobs: jobs}
 }
 
 // keep returns the workloads whose documents were refused, or may have been, as they were before.
@@ -103,6 +106,17 @@ func (l *loader) keepJobs() []Job {
 		kept = append(kept, j)
 	}
 	return kept
+}
+
+// refuseJobs returns the definitions that are not used: of names for which no other document was read, and nothing is kept.
+func (l *loader) refuseJobs(kept []Job) (refused []job.Definition) {
+	for _, name := range slices.Sorted(maps.Keys(l.refusedJobs)) {
+		_, read := l.jobPlaces[name]
+		if !read && !slices.ContainsFunc(kept, func(j Job) bool { return j.Definition.Name == name }) {
+			refused = append(refused, job.RefusedDefinition(name, cronJobNamed(name), l.refusedJobs[name]))
+		}
+	}
+	return refused
 }
 
 // whyRefused is the sentence why a document was refused, or may have been, that was read the last time at source.

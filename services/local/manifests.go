@@ -118,7 +118,7 @@ func (m *Manifests) load(general []Notice) (Contents, []Notice) {
 	for _, n := range all {
 		m.told[n] = true
 	}
-	return Contents{Workloads: slices.Concat(read.Workloads, kept.Workloads), Jobs: slices.Concat(read.Jobs, kept.Jobs)}, all
+	return Contents{Workloads: slices.Concat(read.Workloads, kept.Workloads), Jobs: slices.Concat(read.Jobs, kept.Jobs), Refused: read.Refused}, all
 }
 
 // remember keeps what was read for the next time; of what is kept without the sentence why, which is for this time.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicefaas/sluice/pkg/function"
+	"github.com/sluicefaas/sluice/pkg/job"
 )
 
 // edited is a folder of manifests that a person edits.
@@ -20,6 +21,7 @@ type edited struct {
 	now       time.Time
 	workloads map[string]Workload // as of the last change
 	jobs      map[string]Job      // the same
+	refused   []job.Definition    // the same
 }
 
 func newEdited(t *testing.T, files map[string]string) *edited {
@@ -59,7 +61,7 @@ func (e *edited) remove(name string) {
 }
 
 func (e *edited) take(contents Contents) {
-	e.workloads, e.jobs = map[string]Workload{}, map[string]Job{}
+	e.workloads, e.jobs, e.refused = map[string]Workload{}, map[string]Job{}, contents.Refused
 	for _, j := range contents.Jobs {
 		if _, twice := e.jobs[j.Definition.Name]; twice {
 			e.t.Errorf("job %s is there twice", j.Definition.Name)

@@ -23,7 +23,7 @@ type Fixture struct {
 	Apply, Remove func(t *testing.T, name string)
 	// Prefix are arguments that come before those of Program.
 	Prefix []string
-	// Ready is a workload with a ready replica; empty where there are none.
+	// Ready is a workload with a ready replica, with its kind; empty where there are none.
 	Ready string
 	// Timeout bounds each wait, for a start as well as for an end.
 	Timeout time.Duration

@@ -72,17 +72,17 @@ func resumesOnce(t *testing.T, r *running) {
 		_, err := r.Cluster.Resume(t.Context(), key[0], key[1], key[2])
 		r.wants(what, err, jobrunner.ErrChanged)
 	}
-	if got := r.get(made.Name); !got.Suspended {
+	if got := r.get(made.Name); !got.Untouched() {
 		t.Fatalf("it was resumed: %+v", got)
 	}
 	resumed := Resume(t, r.Cluster, made)
-	if resumed.Suspended || resumed.UID != made.UID || resumed.Version == made.Version {
+	if resumed.Suspended || !resumed.Resumed || resumed.UID != made.UID || resumed.Version == made.Version {
 		t.Fatalf("it is resumed as %+v", resumed)
 	}
 	_, err := r.Cluster.Resume(t.Context(), made.Name, made.UID, made.Version)
 	r.wants("resume it again", err, jobrunner.ErrChanged)
 	r.runs(made.UID)
-	if got := r.get(made.Name); got.End != "" || !got.Started() || len(got.Pods) != 1 || got.Pods[0].Phase != "Running" {
+	if got := r.get(made.Name); got.End != "" || !got.Resumed || !got.Started() || len(got.Pods) != 1 || got.Pods[0].Phase != "Running" {
 		t.Errorf("while it runs, it is read as %+v", got)
 	}
 }

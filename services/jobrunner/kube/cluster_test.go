@@ -34,7 +34,7 @@ func (n *namespace) fixture() jobrunnertest.Fixture {
 	n.t.Helper()
 	n.deploy("other", 1)
 	return jobrunnertest.Fixture{
-		Cluster: n.cluster(), Prefix: n.program[1:], Ready: "other", Timeout: timeout,
+		Cluster: n.cluster(), Prefix: n.program[1:], Ready: "Deployment/other", Timeout: timeout,
 		Apply: func(t *testing.T, name string) { t.Helper(); n.define(name, nil) },
 		Remove: func(t *testing.T, name string) {
 			t.Helper()

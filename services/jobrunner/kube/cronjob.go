@@ -19,6 +19,9 @@ type cronJob struct {
 	definition job.Definition
 }
 
+// reasonRefused is the reason of Events about definitions of which no runs are made, beside those about annotations.
+const reasonRefused = "InvalidDefinition"
+
 // readCronJob reads a CronJob. last is its definition as it was last valid, nil if there was none. One that is being deleted is no definition any more.
 func readCronJob(object *unstructured.Unstructured, last *job.Definition) *cronJob {
 	c := &cronJob{uid: object.GetUID(), definition: job.Definition{Name: object.GetName()}}
@@ -47,7 +50,7 @@ func (v *view) putCronJob(object *unstructured.Unstructured) {
 	}
 	v.cronJobs[c.uid] = c
 	switch current := v.byName[name]; {
-	case c.isJob:
+	case c.isJob, c.definition.Refused != "":
 		v.byName[name] = c
 	case current != nil && current.uid == c.uid:
 		delete(v.byName, name)
@@ -84,14 +87,12 @@ func (v *view) dropCronJob(uid types.UID) {
 func (v *view) complain(old, c *cronJob) {
 	var fresh []string
 	for _, sentence := range c.definition.Problems {
-		if old != nil && slices.Contains(old.definition.Problems, sentence) {
-			continue
+		if old == nil || !slices.Contains(old.definition.Problems, sentence) {
+			fresh = append(fresh, v.addEvent(c, kube.Complaint{Sentence: sentence}))
 		}
-		sentence = kube.Cut(sentence, job.MaxMessage)
-		fresh = append(fresh, sentence)
-		if !v.complaints.Add(kube.Complaint{APIVersion: "batch/v1", Kind: "CronJob", Name: c.definition.Name, UID: c.uid, Sentence: sentence}) {
-			v.logger.Warn().Str("job", c.definition.Name).Msg("too many annotations are wrong at once: there is no Event for this CronJob")
-		}
+	}
+	if why := c.definition.Refused; why != "" && (old == nil || old.definition.Refused != why) {
+		fresh = append(fresh, v.addEvent(c, kube.Complaint{Reason: reasonRefused, Sentence: why}))
 	}
 	if len(fresh) == 0 {
 		return
@@ -102,4 +103,23 @@ func (v *view) complain(old, c *cronJob) {
 		return
 	}
 	line.Msg("a CronJob with annotations of ours is no job")
+}
+
+// addEvent lets an Event of the CronJob be written, and returns its sentence.
+func (v *view) addEvent(c *cronJob, about kube.Complaint) string {
+	about.APIVersion, about.Kind, about.Name, about.UID = "batch/v1", "CronJob", c.definition.Name, c.uid
+	about.Sentence = kube.Cut(about.Sentence, job.MaxMessage)
+	if !v.complaints.Add(about) {
+		v.logger.Warn().Str("job", about.Name).Msg("too much is wrong at once: there is no Event for this CronJob")
+	}
+	return about.Sentence
+}
+
+// refuse says in an Event of its CronJob that a definition is refused. One of the configuration has no CronJob.
+func (v *view) refuse(d job.Definition, sentence string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c := v.byName[d.Name]; c != nil && d.Source == c.definition.Source {
+		v.addEvent(c, kube.Complaint{Reason: reasonRefused, Sentence: sentence, Generation: d.Generation})
+	}
 }

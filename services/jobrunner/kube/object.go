@@ -30,7 +30,7 @@ func readJob(j *batchv1.Job) *madeJob {
 	made := &madeJob{uid: j.UID, object: job.Object{
 		Name: j.Name, UID: string(j.UID), Version: j.ResourceVersion, TTL: j.Spec.TTLSecondsAfterFinished,
 		Suspended: ptr.Deref(j.Spec.Suspend, false), Held: isHeld(j), Deleting: j.DeletionTimestamp != nil,
-		Counts: countsOf(&j.Status),
+		Counts: countsOf(&j.Status), Spent: isSpent(j),
 	}}
 	if j.Status.StartTime != nil {
 		made.begun = j.Status.StartTime.Time
@@ -46,6 +46,17 @@ func readJob(j *batchv1.Job) *madeJob {
 func isHeld(j *batchv1.Job) bool {
 	by := ptr.Deref(j.Spec.ManagedBy, batchv1.JobControllerName)
 	return by != batchv1.JobControllerName || j.Labels[queueName] != ""
+}
+
+// isSpent reports whether its controller starts no further pod. The conditions that say so come before the end (Kubernetes 1.31), and before the counts of what has led to it.
+func isSpent(j *batchv1.Job) bool {
+	for _, c := range j.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobFailureTarget || c.Type == batchv1.JobSuccessCriteriaMet) {
+			return true
+		}
+	}
+	limit, wanted := j.Spec.BackoffLimit, j.Spec.Completions
+	return limit != nil && j.Status.Failed > *limit || wanted != nil && j.Status.Succeeded >= *wanted
 }
 
 func countsOf(s *batchv1.JobStatus) job.Counts {

@@ -97,6 +97,37 @@ func TestH5EndsAreConditions(t *testing.T) {
 	}
 }
 
+// Whether a further pod will come after one that has failed.
+func TestJobsThatAreSpent(t *testing.T) {
+	failed := func(pods, limit int32) func(*batchv1.Job) {
+		return func(j *batchv1.Job) {
+			j.Status.Failed, j.Spec.BackoffLimit, j.Spec.Completions = pods, ptr.To(limit), ptr.To[int32](2)
+		}
+	}
+	for name, c := range map[string]struct {
+		edit func(*batchv1.Job)
+		want bool
+	}{
+		"none has failed":                   {failed(0, 0), false},
+		"it may be tried again":             {failed(1, 1), false},
+		"it may not":                        {failed(1, 0), true},
+		"it may be, but its policy forbids": {func(j *batchv1.Job) { failed(1, 6)(j); condition(batchv1.JobFailureTarget, "PodFailurePolicy", "")(j) }, true},
+		"it would have failed": {func(j *batchv1.Job) {
+			failed(1, 6)(j)
+			condition(batchv1.JobFailureTarget, "", "")(j)
+			j.Status.Conditions[0].Status = corev1.ConditionFalse
+		}, false},
+		"its policy takes that for a success": {condition(batchv1.JobSuccessCriteriaMet, "SuccessPolicy", ""), true},
+		"one of two has succeeded":            {func(j *batchv1.Job) { failed(1, 6)(j); j.Status.Succeeded = 1 }, false},
+		"both have succeeded":                 {func(j *batchv1.Job) { failed(1, 6)(j); j.Status.Succeeded = 2 }, true},
+		"it says nothing":                     {func(j *batchv1.Job) { j.Status.Failed = 1 }, false},
+	} {
+		if got := readJob(aJob("u", c.edit)).object.Spent; got != c.want {
+			t.Errorf("%s: spent is %v", name, got)
+		}
+	}
+}
+
 // Who else lets a Job run.
 func TestHeldJobs(t *testing.T) {
 	for name, c := range map[string]struct {

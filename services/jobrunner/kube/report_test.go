@@ -68,7 +68,7 @@ func TestNothingIsReportedBeforeAllIsListed(t *testing.T) {
 	}
 	v.list(ofCronJobs) // Events are not waited for
 	w.AwaitSynced(t, timeout)
-	if heard := w.all(); !slices.Equal(heard, []string{"define f", "workload w", "observe u", "synced"}) {
+	if heard := w.all(); !slices.Equal(heard, []string{"define f", "workload Deployment/w", "observe u", "synced"}) {
 		t.Errorf("it has heard %v", heard)
 	}
 }
@@ -92,7 +92,7 @@ func TestOnlyWhatIsKnownIsForgotten(t *testing.T) {
 	w.Await(t, "all is gone", timeout, func(k jobrunnertest.Known) bool { return len(k.Definitions)+len(k.Objects)+len(k.Workloads) == 0 })
 	heard := w.all()[4:]
 	slices.Sort(heard)
-	if !slices.Equal(heard, []string{"forget u", "gone w", "undefine f"}) {
+	if !slices.Equal(heard, []string{"forget u", "gone Deployment/w", "undefine f"}) {
 		t.Errorf("it has heard %v", heard)
 	}
 }

@@ -3,7 +3,10 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,7 +72,7 @@ func (c *Cluster) podsOf(ctx context.Context, made *madeJob) (pods []*pod, err e
 func (c *Cluster) Create(ctx context.Context, manifest json.RawMessage) (*job.Object, error) {
 	made, err := c.post(ctx, manifest, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("create the Job: %w", err)
+		return nil, fmt.Errorf("create the Job: %w", refusal(err))
 	}
 	o := readJob(made).object
 	return &o, nil
@@ -77,9 +80,10 @@ func (c *Cluster) Create(ctx context.Context, manifest json.RawMessage) (*job.Ob
 
 // Check implements jobrunner.Cluster: as a dry run under another name, since a Job of that name may exist.
 func (c *Cluster) Check(ctx context.Context, manifest json.RawMessage) error {
-	unnamed, err := withoutName(manifest)
+	unnamed, prefix, err := withoutName(manifest)
 	if err == nil {
 		_, err = c.post(ctx, unnamed, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		err = refusal(lasting(err, prefix))
 	}
 	if err != nil {
 		return fmt.Errorf("check the Job: %w", err)
@@ -96,17 +100,31 @@ func (c *Cluster) post(ctx context.Context, manifest json.RawMessage, options me
 	err := c.client.batch.RESTClient().Post().Namespace(c.Namespace()).Resource("jobs").
 		VersionedParams(&options, scheme.ParameterCodec).SetHeader("Content-Type", "application/json").Body([]byte(manifest)).
 		Do(ctx).Into(made)
-	if err != nil {
-		return nil, refusal(err)
+	return made, err
+}
+
+var uidForm = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// lasting takes out of the answer to a dry run what the API server makes up anew for each: the end of the name, and the UID. So what is wrong is the same sentence each time.
+func lasting(err error, prefix string) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return err
 	}
-	return made, nil
+	answer := *status
+	message := &answer.ErrStatus.Message
+	if details := answer.ErrStatus.Details; details != nil && len(details.Name) > len(prefix) && strings.HasPrefix(details.Name, prefix) {
+		*message = strings.ReplaceAll(*message, details.Name, prefix+"…")
+	}
+	*message = uidForm.ReplaceAllString(*message, "…")
+	return &answer
 }
 
 // randomLetters is how many Kubernetes appends to a generateName.
 const randomLetters = 5
 
-// withoutName leaves the end of the name to the API server. The name stays as long as it is, since the names of pods depend on that.
-func withoutName(manifest json.RawMessage) (json.RawMessage, error) {
+// withoutName leaves the end of the name to the API server, and returns its beginning. The name stays as long as it is, since the names of pods depend on that.
+func withoutName(manifest json.RawMessage) (unnamed json.RawMessage, prefix string, err error) {
 	var whole struct {
 		Metadata struct {
 			Name string `json:"name"`
@@ -115,29 +133,30 @@ func withoutName(manifest json.RawMessage) (json.RawMessage, error) {
 	var fields, metadata map[string]json.RawMessage
 	for _, into := range []any{&whole, &fields} {
 		if err := json.Unmarshal(manifest, into); err != nil {
-			return nil, fmt.Errorf("%w: %w", jobrunner.ErrInvalid, err)
+			return nil, "", fmt.Errorf("%w: %w", jobrunner.ErrInvalid, err)
 		}
 	}
 	if err := json.Unmarshal(fields["metadata"], &metadata); err != nil {
-		return nil, fmt.Errorf("%w: metadata: %w", jobrunner.ErrInvalid, err)
+		return nil, "", fmt.Errorf("%w: metadata: %w", jobrunner.ErrInvalid, err)
 	}
 	name := whole.Metadata.Name
-	prefix, err := json.Marshal(name[:max(len(name)-randomLetters, min(len(name), 1))])
-	if err != nil {
-		return nil, err
-	}
+	prefix = name[:max(len(name)-randomLetters, min(len(name), 1))]
 	delete(metadata, "name")
-	metadata["generateName"] = prefix
-	if fields["metadata"], err = json.Marshal(metadata); err != nil {
-		return nil, err
+	if metadata["generateName"], err = json.Marshal(prefix); err != nil {
+		return nil, "", err
 	}
-	return json.Marshal(fields)
+	if fields["metadata"], err = json.Marshal(metadata); err != nil {
+		return nil, "", err
+	}
+	unnamed, err = json.Marshal(fields)
+	return unnamed, prefix, err
 }
 
 // Resume implements jobrunner.Cluster.
 func (c *Cluster) Resume(ctx context.Context, name, uid, version string) (*job.Object, error) {
 	resumed, err := c.patch(ctx, name, map[string]any{
-		"metadata": map[string]any{"uid": uid, "resourceVersion": version}, "spec": map[string]any{"suspend": false},
+		"metadata": map[string]any{"uid": uid, "resourceVersion": version, "annotations": map[string]any{job.AnnotationResumed: "true"}},
+		"spec":     map[string]any{"suspend": false},
 	})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || isAnother(err) {
 		return nil, fmt.Errorf("resume the Job %s: %w: %w", name, jobrunner.ErrChanged, err)

@@ -152,7 +152,7 @@ func TestDefinitionsFollowTheirCronJobs(t *testing.T) {
 		step.do()
 		marked := slices.Sorted(maps.Keys(v.take().definitions))
 		got := 0
-		if c := v.byName["f"]; c != nil {
+		if c := v.byName["f"]; c != nil && c.isJob {
 			got = c.definition.Parallel
 		}
 		if strings.Join(marked, " ") != step.marked || got != step.parallel || len(v.complaints) != step.said {
@@ -198,7 +198,7 @@ func TestComplaintsAreBounded(t *testing.T) {
 	for i := range cap(v.complaints) + 10 {
 		v.put(aCronJob(fmt.Sprint("f-", i), fmt.Sprint("c-", i), plainTemplate, map[string]string{"sluice/Job": "perhaps"}))
 	}
-	if len(v.complaints) != cap(v.complaints) || !strings.Contains(v.logs.String(), "too many annotations are wrong") {
+	if len(v.complaints) != cap(v.complaints) || !strings.Contains(v.logs.String(), "too much is wrong at once") {
 		t.Errorf("%d are queued", len(v.complaints))
 	}
 }
@@ -217,7 +217,7 @@ func aStatefulSet(name, uid string, ready int32) *appsv1.StatefulSet {
 	}
 }
 
-// A workload counts with its ready replicas, as of its newest generation; of two of one name both have to be ready.
+// A workload counts with its ready replicas, as of its newest generation; of one and its successor both have to be ready.
 func TestWorkloads(t *testing.T) {
 	leaving := aDeployment("w", "d-1", 4, 3)
 	leaving.DeletionTimestamp = ptr.To(second(9))
@@ -227,16 +227,18 @@ func TestWorkloads(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{"it starts", func() { v.put(aDeployment("w", "d-1", 0, 3)) }, "w 0 true"},
-		{"it is ready", func() { v.put(aDeployment("w", "d-1", 2, 3)) }, "w 2 true"},
+		{"it starts", func() { v.put(aDeployment("w", "d-1", 0, 3)) }, "Deployment/w 0 true"},
+		{"it is ready", func() { v.put(aDeployment("w", "d-1", 2, 3)) }, "Deployment/w 2 true"},
 		{"the same", func() { v.put(aDeployment("w", "d-1", 2, 3)) }, ""},
-		{"it has changed", func() { v.put(aDeployment("w", "d-1", 2, 2)) }, "w 2 false"},
-		{"another one", func() { v.put(aStatefulSet("x", "s-2", 1)) }, "x 1 true"},
-		{"another kind of its name", func() { v.put(aStatefulSet("w", "s-1", 1)) }, "w 1 false"},
-		{"both are current", func() { v.put(aDeployment("w", "d-1", 4, 3)) }, "w 1 true"},
-		{"one goes", func() { v.drop(aStatefulSet("w", "s-1", 1)) }, "w 4 true"},
-		{"it is being deleted", func() { v.put(leaving) }, "w gone"},
-		{"it is gone", func() { v.drop(leaving) }, "w gone"},
+		{"it has changed", func() { v.put(aDeployment("w", "d-1", 2, 2)) }, "Deployment/w 2 false"},
+		{"another one", func() { v.put(aStatefulSet("x", "s-2", 1)) }, "StatefulSet/x 1 true"},
+		{"another kind of its name", func() { v.put(aStatefulSet("w", "s-1", 1)) }, "StatefulSet/w 1 true"},
+		{"its successor", func() { v.put(aDeployment("w", "d-3", 1, 3)) }, "Deployment/w 1 false"},
+		{"both are current", func() { v.put(aDeployment("w", "d-1", 4, 3)) }, "Deployment/w 1 true"},
+		{"the other kind goes", func() { v.drop(aStatefulSet("w", "s-1", 1)) }, "StatefulSet/w gone"},
+		{"one goes", func() { v.drop(aDeployment("w", "d-3", 1, 3)) }, "Deployment/w 4 true"},
+		{"it is being deleted", func() { v.put(leaving) }, "Deployment/w gone"},
+		{"it is gone", func() { v.drop(leaving) }, "Deployment/w gone"},
 	} {
 		step.do()
 		var got []string

@@ -3,11 +3,13 @@ package kube
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluicefaas/sluice/pkg/function"
 )
 
 // workload is what we keep of a Deployment or StatefulSet, which a job may depend on.
 type workload struct {
-	name  string
+	name  string // with its kind, as in StatefulSet/mysql
 	uid   types.UID
 	ready int
 	// current says that its controller has seen its newest generation, so that ready is about that.
@@ -18,19 +20,20 @@ type workload struct {
 
 func readDeployment(d *appsv1.Deployment) workload {
 	return workload{
-		name: d.Name, uid: d.UID, ready: int(d.Status.ReadyReplicas), current: d.Status.ObservedGeneration >= d.Generation,
+		name: function.KindDeployment + "/" + d.Name, uid: d.UID, ready: int(d.Status.ReadyReplicas), current: d.Status.ObservedGeneration >= d.Generation,
 		leaving: d.DeletionTimestamp != nil,
 	}
 }
 
 func readStatefulSet(s *appsv1.StatefulSet) workload {
 	return workload{
-		name: s.Name, uid: s.UID, ready: int(s.Status.ReadyReplicas), current: s.Status.ObservedGeneration >= s.Generation,
+		name: function.KindStatefulSet + "/" + s.Name, uid: s.UID, ready: int(s.Status.ReadyReplicas), current: s.Status.ObservedGeneration >= s.Generation,
 		leaving: s.DeletionTimestamp != nil,
 	}
 }
 
-// together is what the workloads of one name are worth to who depends on the name, nil if there is none: all of them have to be ready.
+// together is what the workloads of one name are worth to who depends on the name, nil if there is none. There are two while the news of the end of one that was made anew
+// are late: all of them have to be ready.
 func together(same map[types.UID]workload) *workload {
 	var all *workload
 	for _, w := range same {
