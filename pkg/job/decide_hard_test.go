@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,28 @@ func TestOutputOfADeletedJobIsKept(t *testing.T) {
 	} {
 		if a := job.Decide(s); len(a.Record.Log) != 1 || !a.Record.Phase.Final() {
 			t.Errorf("deleted %s: %s, %d parts of output", name, words(a), len(a.Record.Log))
+		}
+	}
+}
+
+// TestPodsOfARunThatIsOver: how they end is told also where they are deleted, and none seems to run for ever.
+func TestPodsOfARunThatIsOver(t *testing.T) {
+	code := 143
+	runs := job.Pod{Name: "p", Phase: "Running", Containers: []job.Container{{Name: "c"}}}
+	ended := job.Pod{Name: "p", Phase: "Failed", Containers: []job.Container{{Name: "c", ExitCode: &code}}}
+	unseen := job.Pod{Name: "q", Phase: "Pending", Reason: "ContainerCreating"}
+	cancelled := runIn(job.Running, ending, func(r *job.Run) { r.Pods = []job.Pod{runs, unseen} })
+	for name, c := range map[string]struct {
+		result job.Result
+		want   []job.Pod
+	}{
+		"their end was seen": {job.Result{Pods: []job.Pod{runs, unseen}}.Ends([]job.Pod{ended}), []job.Pod{ended, {Name: "q", Phase: "Failed", Reason: "ContainerCreating"}}},
+		"it was not":         {job.Result{Pods: []job.Pod{runs}}.Ends(nil), []job.Pod{{Name: "p", Phase: "Failed", Reason: "Deleted", Containers: runs.Containers}}},
+	} {
+		s := saw(cancelled, 0, captured)
+		s.Result = c.result
+		if got := job.Decide(s).Record.Pods; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 }

@@ -69,8 +69,27 @@ func (r Run) finish(now time.Time, phase Phase, reason, message string) Run {
 	r = r.Move(now, phase, reason, message)
 	r.FinishedAt, r.Spec, r.Request = now, nil, nil
 	r.Counts.Active, r.Counts.Ready, r.Counts.Terminating = 0, 0, 0
+	r.Pods = gone(r.Pods)
 	return r
 }
+
+// gone are the pods of a run that is over. One whose end was not seen was deleted, or has never begun.
+func gone(pods []Pod) []Pod {
+	pods = slices.Clone(pods)
+	for i := range pods {
+		if p := &pods[i]; p.Phase != podSucceeded && p.Phase != podFailed {
+			p.Phase, p.Reason = podFailed, cmp.Or(p.Reason, reasonDeleted)
+		}
+	}
+	return pods
+}
+
+// Kubernetes' phases of a pod that has ended, and the reason of one whose end was not seen.
+const (
+	podSucceeded  = "Succeeded"
+	podFailed     = "Failed"
+	reasonDeleted = "Deleted"
+)
 
 // created takes down the UID of the Job: from now on it, and no other, may run.
 func (r Run) created(now time.Time, o Object) Run {

@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Sight is what is known of one run at one moment. Decide says what to do next; whoever does it looks again and asks again, so that a
 // process may end between any two steps, or be overtaken by another one. How a step changes the Sight is said at Step.
@@ -51,6 +54,19 @@ type Result struct {
 	Pods   []Pod
 	Log    []LogPart
 	Counts Counts
+}
+
+// Ends adds how pods have ended that ran when they were captured, as those of a Job that is being deleted. What is not among them any more stays as it was.
+func (r Result) Ends(pods []Pod) Result {
+	r.Pods = slices.Clone(r.Pods)
+	for i, captured := range r.Pods {
+		for _, pod := range pods {
+			if pod.Name == captured.Name {
+				r.Pods[i] = pod
+			}
+		}
+	}
+	return r
 }
 
 // Step is one thing to do. Each is one request to one server, but Capture. What it does to the Sight is part of the protocol; the model in the tests does the same:

@@ -206,7 +206,9 @@ func (t *tracked) watched(o job.Object) {
 // see makes that the Job under the run's name. What was captured before it ended does not count.
 func (t *tracked) see(o *job.Object) {
 	t.object = o
-	t.kept = t.kept && o.End == t.keptEnd
+	if t.kept = t.kept && o.End == t.keptEnd; t.kept {
+		t.result = t.result.Ends(o.Pods)
+	}
 }
 
 // vanished takes that the Job is gone, as a watch says.

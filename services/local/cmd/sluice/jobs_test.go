@@ -57,6 +57,10 @@ func runJob() {
 // jobRecord is a run as the API shows it.
 type jobRecord struct {
 	RunID, Phase, Reason, Message string
+	Pods                          []struct {
+		Phase      string
+		Containers []struct{ ExitCode *int }
+	}
 }
 
 // writeJob writes the manifest of a job whose process is this binary.
@@ -219,7 +223,10 @@ func TestJobIsCancelled(t *testing.T) {
 		if status, body := s.do(http.MethodDelete, "/job/batch/"+id, ""); status != http.StatusOK {
 			t.Errorf("DELETE: %d %s", status, body)
 		}
-		s.jobIs("batch", id, "Cancelled")
+		r := s.jobIs("batch", id, "Cancelled")
+		if id == running && (len(r.Pods) != 1 || r.Pods[0].Phase != "Failed" || r.Pods[0].Containers[0].ExitCode == nil) {
+			t.Errorf("its pods ended as %+v", r.Pods)
+		}
 	}
 	if left, err := filepath.Glob(filepath.Join(s.folder, "data/jobs/*")); err != nil || len(left) > 0 {
 		t.Errorf("left in the folder: %v, %v", left, err)
