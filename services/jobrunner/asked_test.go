@@ -105,6 +105,25 @@ func TestGateByPlace(t *testing.T) {
 	}
 }
 
+// TestWhyThereIsNoSlot: the sentence names the bound that holds, and none where only the order does.
+func TestWhyThereIsNoSlot(t *testing.T) {
+	t.Parallel()
+	d := definition("fib", 2)
+	for _, c := range []struct {
+		used, total int
+		want        string
+	}{
+		{2, 2, "2 Jobs of fib run, and no more may"}, {2, 10, "2 Jobs of fib run, and no more may"}, {1, 10, "10 Jobs of all definitions run, and no more may"},
+		{1, 5, "others were asked for before it, and wait"},
+	} {
+		r := graceRunner(t, 5)
+		r.slots.most, r.slots.total, r.slots.used["fib"] = 10, c.total, c.used
+		if gate := r.slotGate(d); gate.Message != c.want || gate.Phase != job.Queued || gate.Reason != job.ReasonConcurrencyLimit {
+			t.Errorf("%d of %d: %+v", c.used, c.total, gate)
+		}
+	}
+}
+
 // TestRequestsThatAreSeen: what is in the queue is not lost, also behind a request that will be taken any moment, and of a job that is not defined.
 func TestRequestsThatAreSeen(t *testing.T) {
 	t.Parallel()

@@ -230,12 +230,16 @@ func (r *Runner) gate(t *tracked) job.Gate {
 	return job.Gate{Phase: t.run.Phase, Reason: t.run.Reason, Message: t.run.Message}
 }
 
+// slotGate says why there is no slot for a request.
 func (r *Runner) slotGate(d job.Definition) job.Gate {
 	gate := job.Gate{Phase: job.Queued, Reason: job.ReasonConcurrencyLimit}
-	if d.Parallel-r.slots.used[d.Name] > 0 {
+	switch {
+	case r.slots.used[d.Name] >= d.Parallel:
+		gate.Message = fmt.Sprintf("%d Jobs of %s run, and no more may", d.Parallel, d.Name)
+	case r.slots.total >= r.slots.most:
 		gate.Message = fmt.Sprintf("%d Jobs of all definitions run, and no more may", r.slots.most)
-		return gate
+	default:
+		gate.Message = "others were asked for before it, and wait"
 	}
-	gate.Message = fmt.Sprintf("%d Jobs of %s run, and no more may", d.Parallel, d.Name)
 	return gate
 }
