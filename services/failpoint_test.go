@@ -3,8 +3,8 @@ package services_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +35,14 @@ func (f failPoint) reached(step job.Step, run job.Run) bool {
 // failing is a jobrunner in a process of its own: this test's binary.
 type failing struct {
 	NATS, Kubeconfig, Namespace string
-	Point                       *failPoint
+	// Identity is its name in the Lease.
+	Identity string
+	// Alone lets it lead for good, whatever the others do: its Lease is its own.
+	Alone bool
+	// Point is where it ends; nil for never.
+	Point *failPoint
+	// Late is the request before which it is paused; Rest for none.
+	Late job.Step
 }
 
 // failingEnv has a failing as JSON for TestMain.
@@ -48,10 +55,14 @@ func runFailing(text string) error {
 		return err
 	}
 	logger := zerolog.New(os.Stderr).Level(zerolog.InfoLevel)
-	client, err := kube.Connect(kube.Config{Config: sharedkube.Config{
-		Kubeconfig: f.Kubeconfig, Namespace: f.Namespace, LeaseName: "sluice-jobrunner", Identity: "failing",
+	lease := sharedkube.Config{
+		Kubeconfig: f.Kubeconfig, Namespace: f.Namespace, LeaseName: "sluice-jobrunner", Identity: f.Identity,
 		LeaseDuration: 6 * time.Second, RenewDeadline: 4 * time.Second, RetryPeriod: 200 * time.Millisecond,
-	}}, logger)
+	}
+	if f.Alone {
+		lease.LeaseName, lease.LeaseDuration, lease.RenewDeadline = "alone", time.Hour, 50*time.Minute
+	}
+	client, err := kube.Connect(kube.Config{Config: lease}, logger)
 	if err != nil {
 		return err
 	}
@@ -60,7 +71,8 @@ func runFailing(text string) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	deps := jobrunner.Deps{Bus: nats, Cluster: client.NewCluster(registry), Logger: logger, Registry: registry, Name: "failing", Passed: f.passed}
+	cluster := &lateCluster{Cluster: client.NewCluster(registry), before: f.Late}
+	deps := jobrunner.Deps{Bus: nats, Cluster: cluster, Logger: logger, Registry: registry, Name: f.Identity, Passed: f.passed}
 	config := jobrunner.Config{MaxRunning: 1000, CreateRate: 100, History: time.Hour, HistoryLimit: 1000}
 	return client.Lead(context.Background(), func(ctx context.Context) error { return jobrunner.New(config, deps).Run(ctx) })
 }
@@ -72,30 +84,21 @@ func (f failing) passed(step job.Step, run job.Run) {
 	}
 }
 
-// startFailing starts a jobrunner that ends at the point, nil for never. done is closed when it has.
-func (c *jobCluster) startFailing(point *failPoint) (stop func(), done <-chan struct{}) {
+// startFailing starts a jobrunner that ends at the point, nil for never. The next one takes its Lease over at once, as its process would when it is started again.
+func (c *jobCluster) startFailing(point *failPoint) *process {
 	c.t.Helper()
-	text, err := json.Marshal(failing{NATS: c.nats.URL(), Kubeconfig: plane.Kubeconfig(), Namespace: c.namespace, Point: point})
+	return c.startAs(failing{Identity: "failing", Point: point})
+}
+
+// startAs starts a jobrunner that is told everything but where it works.
+func (c *jobCluster) startAs(f failing) *process {
+	c.t.Helper()
+	f.NATS, f.Kubeconfig, f.Namespace = c.natsURL, plane.Kubeconfig(), c.namespace
+	text, err := json.Marshal(f)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	out := &safeBuffer{}
-	command := exec.Command(os.Args[0])
-	command.Env = append(cleanEnvironment(), failingEnv+"="+string(text))
-	command.Stdout, command.Stderr = out, out
-	if err := command.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = command.Wait(); close(ended) }()
-	stop = func() { _ = command.Process.Kill(); <-ended }
-	c.t.Cleanup(func() {
-		stop()
-		if c.t.Failed() {
-			c.t.Logf("output of the jobrunner that ends at %+v:\n%s", point, out)
-		}
-	})
-	return stop, ended
+	return startPart(c.t, fmt.Sprintf("the jobrunner %s (ends at %+v)", f.Identity, f.Point), failingEnv, string(text))
 }
 
 // A jobrunner that is killed right after any of its steps leaves what the next one needs: the run has one Job, whose pods run once, one end, and
@@ -119,13 +122,9 @@ func TestH1KilledAfterEachStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newJobCluster(t, 300*time.Millisecond)
 			c.define("d", 1, ptr.To[int32](2))
-			_, killed := c.startFailing(&point)
+			killed := c.startFailing(&point)
 			c.ask("d", "run-1")
-			select {
-			case <-killed:
-			case <-time.After(patience):
-				t.Fatal("the jobrunner does not come to that step")
-			}
+			killed.exited()
 			c.startFailing(nil)
 			run := c.closed("d", "run-1")
 			if run.Phase != job.Succeeded {
@@ -145,22 +144,10 @@ func TestH4KilledWhileCancelling(t *testing.T) {
 	t.Parallel()
 	c := newJobCluster(t, time.Hour)
 	c.define("d", 1, nil)
-	_, killed := c.startFailing(&failPoint{Step: job.Delete, Phase: job.Running})
+	killed := c.startFailing(&failPoint{Step: job.Delete, Phase: job.Running})
 	c.ask("d", "run-1")
-	runs := c.runs()
-	eventually(t, "it runs, and is cancelled", func() bool {
-		run, revision, err := runs.Get(t.Context(), "d", "run-1")
-		if err != nil || run.Phase != job.Running {
-			return false
-		}
-		_, err = runs.Put(t.Context(), run.Cancel(time.Now(), "a test"), revision)
-		return err == nil
-	})
-	select {
-	case <-killed:
-	case <-time.After(patience):
-		t.Fatal("the jobrunner does not come to that step")
-	}
+	c.cancel("d", "run-1", job.Running)
+	killed.exited()
 	c.startFailing(nil)
 	if run := c.closed("d", "run-1"); run.Phase != job.Cancelled {
 		t.Errorf("the run has ended as %s %s", run.Phase, run.Reason)
@@ -169,6 +156,20 @@ func TestH4KilledWhileCancelling(t *testing.T) {
 		t.Errorf("%d Jobs, %d pods, %d ends", jobs, pods, ends)
 	}
 	eventually(t, "the Job is gone", func() bool { return len(c.left()) == 0 })
+}
+
+// cancel cancels a run when it is in the phase.
+func (c *jobCluster) cancel(definition, id string, phase job.Phase) {
+	c.t.Helper()
+	runs := c.runs()
+	eventually(c.t, fmt.Sprintf("%s is %s, and is cancelled", id, phase), func() bool {
+		run, revision, err := runs.Get(c.t.Context(), definition, id)
+		if err != nil || run.Phase != phase {
+			return false
+		}
+		_, err = runs.Put(c.t.Context(), run.Cancel(time.Now(), "a test"), revision)
+		return err == nil
+	})
 }
 
 func isGone(err error) bool { return apierrors.IsNotFound(err) }

@@ -30,7 +30,7 @@ type jobCluster struct {
 	t         testing.TB
 	admin     *kubernetes.Clientset
 	namespace string
-	nats      *bustest.Server
+	natsURL   string
 	bus       *bus.Bus
 	audit     *audit
 }
@@ -55,8 +55,14 @@ type audit struct {
 // newJobCluster starts everything but a jobrunner. Pods work for so long.
 func newJobCluster(t testing.TB, work time.Duration) *jobCluster {
 	t.Helper()
+	return newJobClusterAt(t, bustest.Start(t).URL(), work)
+}
+
+// newJobClusterAt is the same with a NATS server that runs already.
+func newJobClusterAt(t testing.TB, natsURL string, work time.Duration) *jobCluster {
+	t.Helper()
 	plane.Start(t)
-	c := &jobCluster{t: t, admin: plane.Admin(t), nats: bustest.Start(t)}
+	c := &jobCluster{t: t, admin: plane.Admin(t), natsURL: natsURL}
 	made, err := c.admin.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "jobs-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -77,13 +83,13 @@ func newJobCluster(t testing.TB, work time.Duration) *jobCluster {
 // connect opens the test's own connections to NATS: one that publishes requests, one that hears how runs move.
 func (c *jobCluster) connect() {
 	c.t.Helper()
-	opened, err := bus.Connect(bus.Config{URL: c.nats.URL(), Replicas: 1, Settings: bus.Settings{Prefix: "sluice", QueueLimit: 1000, PublishPatience: patience}})
+	opened, err := bus.Connect(bus.Config{URL: c.natsURL, Replicas: 1, Settings: bus.Settings{Prefix: "sluice", QueueLimit: 1000, PublishPatience: patience}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(opened.Close)
 	c.bus = opened
-	conn, err := nats.Connect(c.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	conn, err := nats.Connect(c.natsURL, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// benchJobs is how many runs there are; SLUICE_BENCH_JOBS says another number (make bench: 1000).
+// benchJobs is how many runs there are; SLUICE_BENCH_JOBS says another number.
 func benchJobs(b *testing.B) int {
 	b.Helper()
 	count, err := strconv.Atoi(os.Getenv("SLUICE_BENCH_JOBS"))
@@ -75,7 +75,7 @@ func directJobs(b *testing.B, count, clients int) float64 {
 func queuedJobs(b *testing.B, count, slots int) float64 {
 	b.Helper()
 	c := newJobCluster(b, 0)
-	runner := start(b, "jobrunner", c.nats.URL(), "--kubeconfig="+plane.Kubeconfig(), "--namespace="+c.namespace, "--job-create-rate=10000")
+	runner := start(b, "jobrunner", c.natsURL, "--kubeconfig="+plane.Kubeconfig(), "--namespace="+c.namespace, "--job-create-rate=10000")
 	runner.readiness(http.StatusOK)
 	for n := range count {
 		c.ask("queued", fmt.Sprintf("run-%d", n))
@@ -148,9 +148,9 @@ func (c *jobCluster) watchJobs(see func(watch.EventType, *batchv1.Job)) {
 // BenchmarkRequestToJob measures from the send of a request over HTTP until the Job is there, one after the other, with all slots free.
 func BenchmarkRequestToJob(b *testing.B) {
 	c := newJobCluster(b, 0)
-	runner := start(b, "jobrunner", c.nats.URL(), "--kubeconfig="+plane.Kubeconfig(), "--namespace="+c.namespace)
+	runner := start(b, "jobrunner", c.natsURL, "--kubeconfig="+plane.Kubeconfig(), "--namespace="+c.namespace)
 	runner.readiness(http.StatusOK)
-	dispatcher, gateway := start(b, "dispatcher", c.nats.URL()), start(b, "gateway", c.nats.URL())
+	dispatcher, gateway := start(b, "dispatcher", c.natsURL), start(b, "gateway", c.natsURL)
 	_ = dispatcher // which makes the stream of calls, without which no gateway is ready
 	c.define("timed", 100, nil)
 	made := make(chan time.Time, 1)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,15 +26,26 @@ var built = sync.OnceValues(build)
 var plane kubetest.Plane
 
 func TestMain(m *testing.M) {
-	if text := os.Getenv(failingEnv); text != "" {
-		fmt.Fprintln(os.Stderr, runFailing(text))
-		os.Exit(1)
+	for variable, play := range map[string]func(text string) error{failingEnv: runFailing, natsEnv: runNATS} {
+		if text := os.Getenv(variable); text != "" {
+			playPart(play, text)
+		}
 	}
 	code := plane.Main(m, bustest.Leaks()...)
 	if folder := os.Getenv(folderEnv); folder != "" {
 		_ = os.RemoveAll(folder)
 	}
 	os.Exit(code)
+}
+
+// playPart is a process of its own that a test has started from this binary. It ends with the test's process, however that does.
+func playPart(play func(text string) error, text string) {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // nothing comes before the end
+		os.Exit(1)
+	}()
+	fmt.Fprintln(os.Stderr, play(text))
+	os.Exit(1)
 }
 
 // folderEnv tells TestMain which folder to remove.

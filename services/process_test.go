@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -17,11 +18,13 @@ import (
 // patience bounds every wait of these tests. After an outage of the API server, Kubernetes's own controllers may take a minute.
 const patience = 2 * time.Minute
 
-// process is one running service.
+// process is one running service, or this test's binary in a part of its own.
 type process struct {
 	t       testing.TB
 	service string
-	args    []string
+	// program is the path of the binary. variable is what the part is to be told, NAME=value; empty for a service.
+	program, variable string
+	args              []string
 	// ops is host:port of the ops server, api that of the gateway.
 	ops, api string
 	command  *exec.Cmd
@@ -33,27 +36,46 @@ type process struct {
 // start starts a service that finds NATS at natsURL, on ports of its own; it ends with the test.
 func start(t testing.TB, service, natsURL string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, service: service, ops: freeAddress(t), out: &safeBuffer{}}
+	p := &process{t: t, service: service, program: binary(t, service), ops: freeAddress(t), out: &safeBuffer{}}
 	p.args = append([]string{"--nats=" + natsURL, "--ops-listen=" + p.ops, "--drain-delay=0s"}, args...)
 	if service == "gateway" {
 		p.api = freeAddress(t)
 		p.args = append(p.args, "--listen="+p.api)
 	}
-	t.Cleanup(func() {
+	p.begin()
+	return p
+}
+
+// startPart starts this test's binary, in which TestMain does what the variable asks for; it ends with the test.
+func startPart(t testing.TB, name, variable, value string) *process {
+	t.Helper()
+	p := &process{t: t, service: name, program: os.Args[0], variable: variable + "=" + value, out: &safeBuffer{}}
+	p.begin()
+	return p
+}
+
+func (p *process) begin() {
+	p.t.Helper()
+	p.launch()
+	p.t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
-			t.Logf("output of %s:\n%s", p.service, p.out)
+		if p.t.Failed() {
+			p.t.Logf("output of %s:\n%s", p.service, p.out)
 		}
 	})
-	p.launch()
-	return p
 }
 
 // launch starts the process, also after its end.
 func (p *process) launch() {
 	p.t.Helper()
-	p.command = exec.Command(binary(p.t, p.service), p.args...)
+	p.command = exec.Command(p.program, p.args...)
 	p.command.Env = cleanEnvironment()
+	if p.variable != "" {
+		p.command.Env = append(p.command.Env, p.variable)
+		if _, err := p.command.StdinPipe(); err != nil { // its end is ours: see playPart
+			p.t.Fatal(err)
+		}
+	}
 	p.command.Stdout, p.command.Stderr = p.out, p.out
 	p.command.WaitDelay = 10 * time.Second
 	if err := p.command.Start(); err != nil {

@@ -25,6 +25,7 @@ const usage = `Usage: kube COMMAND --dir DIR
   control-plane  run etcd, the API server, the controllers and the scheduler; no root needed
   node           the same and a real node (root; Debian's containerd, runc, containernetworking-plugins, iptables)
   stop-api       stop the API server of a running cluster; all else goes on
+  kill-api       the same with SIGKILL
   start-api      start it again, and the controllers and the scheduler with it
   load FILE...   give a node's containerd images from archives in the format of docker save
   clean          remove what a killed node has left (a new node does that too)
@@ -66,6 +67,7 @@ func run(ctx context.Context, args []string) error {
 		"control-plane": func(ctx context.Context, dir string, _ []string) error { return runCluster(ctx, dir, startPlane) },
 		"node":          func(ctx context.Context, dir string, _ []string) error { return runNode(ctx, dir) },
 		"stop-api":      func(ctx context.Context, dir string, _ []string) error { return send(ctx, "stop-api", dir) },
+		"kill-api":      func(ctx context.Context, dir string, _ []string) error { return send(ctx, "kill-api", dir) },
 		"start-api":     func(ctx context.Context, dir string, _ []string) error { return send(ctx, "start-api", dir) },
 		"load":          load,
 		"clean":         func(ctx context.Context, dir string, _ []string) error { return machine.Clean(ctx, dir) },

@@ -27,6 +27,7 @@ const (
 // Plane is what the commands act on.
 type Plane interface {
 	StopAPI()
+	KillAPI()
 	StartAPI(context.Context) error
 }
 
@@ -67,6 +68,7 @@ func Serve(ctx context.Context, plane Plane, ready func()) error {
 func handler(plane Plane) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /stop-api", func(http.ResponseWriter, *http.Request) { plane.StopAPI() })
+	mux.HandleFunc("POST /kill-api", func(http.ResponseWriter, *http.Request) { plane.KillAPI() })
 	mux.HandleFunc("POST /start-api", func(w http.ResponseWriter, r *http.Request) {
 		if err := plane.StartAPI(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -75,7 +77,7 @@ func handler(plane Plane) http.Handler {
 	return mux
 }
 
-// Send gives the command, "stop-api" or "start-api", to the supervisor and waits until it is done. The working
+// Send gives the command, "stop-api", "kill-api" or "start-api", to the supervisor and waits until it is done. The working
 // directory is the cluster's folder.
 func Send(ctx context.Context, command string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)

@@ -18,6 +18,8 @@ type plane struct {
 
 func (p *plane) StopAPI() { p.told <- "stop" }
 
+func (p *plane) KillAPI() { p.told <- "kill" }
+
 func (p *plane) StartAPI(context.Context) error {
 	p.told <- "start"
 	return p.start
@@ -52,7 +54,7 @@ func TestCommands(t *testing.T) {
 	}
 	p := &plane{told: make(chan string, 1)}
 	serve(t, p)
-	for command, want := range map[string]string{"stop-api": "stop", "start-api": "start"} {
+	for command, want := range map[string]string{"stop-api": "stop", "kill-api": "kill", "start-api": "start"} {
 		if err := control.Send(t.Context(), command); err != nil {
 			t.Errorf("%s: %v", command, err)
 		}

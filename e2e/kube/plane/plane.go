@@ -109,6 +109,13 @@ func (p *Plane) StopAPI() {
 	p.group.Stop(apiServer)
 }
 
+// KillAPI is StopAPI with SIGKILL: what the API server was about to do or to answer is lost.
+func (p *Plane) KillAPI() {
+	p.api.Lock()
+	defer p.api.Unlock()
+	p.group.Kill(apiServer)
+}
+
 // prepare makes the folder's contents that the components read.
 func (p *Plane) prepare() error {
 	for _, folder := range []string{"etcd", "volume-plugins"} {

@@ -51,6 +51,13 @@ func (g *Group) Stop(name string) {
 	}
 }
 
+// Kill ends the program of that name with SIGKILL. It does nothing if there is none.
+func (g *Group) Kill(name string) {
+	if p := g.find(name); p != nil && g.remove(p) {
+		p.Kill()
+	}
+}
+
 // StopAll ends every program, the youngest first, and waits for all that the group has started.
 func (g *Group) StopAll() {
 	for _, name := range slices.Backward(g.names()) {

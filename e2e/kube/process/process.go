@@ -90,6 +90,11 @@ func (p *Process) Stop() {
 		return
 	case <-timer.C:
 	}
+	p.Kill()
+}
+
+// Kill ends the program with SIGKILL and returns when it has ended.
+func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 }

@@ -75,6 +75,21 @@ func TestAProgramThatDoesNotListenIsKilled(t *testing.T) {
 	}
 }
 
+// It is not asked, and its end is not one that nobody wanted.
+func TestKilledProgram(t *testing.T) {
+	group, ctx, dir := newGroup(t)
+	start(t, group, shell("polite", `trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.01; done`, time.Minute))
+	awaitLog(t, dir, "polite", "up")
+	group.Kill("polite")
+	group.Kill("polite") // there is none: nothing happens
+	if group.Running("polite") || ctx.Err() != nil {
+		t.Errorf("running %v, the group's end %v: want neither", group.Running("polite"), context.Cause(ctx))
+	}
+	if log := awaitLog(t, dir, "polite", "up"); strings.Contains(log, "bye") {
+		t.Errorf("it was asked to end: %s", log)
+	}
+}
+
 func TestStopAllEndsTheYoungestFirst(t *testing.T) {
 	dir := t.TempDir()
 	group, _ := process.NewGroup(t.Context(), dir)

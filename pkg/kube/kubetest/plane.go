@@ -162,7 +162,7 @@ func (p *Plane) end() error {
 	return errors.Join(p.process.Wait(), os.RemoveAll(p.dir))
 }
 
-// Command gives an order to the running control plane: stop-api or start-api.
+// Command gives an order to the running control plane: stop-api, kill-api or start-api.
 func (p *Plane) Command(t testing.TB, name string) {
 	t.Helper()
 	if output, err := exec.Command(p.binary, name, "--dir", p.dir).CombinedOutput(); err != nil { //nolint:gosec,noctx // our own program
