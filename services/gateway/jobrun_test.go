@@ -47,8 +47,8 @@ func TestDescribeRun(t *testing.T) {
 	}
 }
 
-// TestOutsideIsNotToldWho: addresses and nodes are for those inside.
-func TestOutsideIsNotToldWho(t *testing.T) {
+// TestRow3OutsideIsNotToldWhatOthersAsk: requests, addresses and nodes are for those inside.
+func TestRow3OutsideIsNotToldWhatOthersAsk(t *testing.T) {
 	f := startJobs(t)
 	f.define(definition("a", job.Public))
 	id := f.ask("a/with/path-1", `{"env":[{"name":"TOKEN","value":"s3cret"}]}`)
