@@ -28,12 +28,13 @@ type world struct {
 	births   int
 	asked    int
 	most     map[string]int // the largest Parallel that a definition has had
+	lost     map[key]bool   // whose record was lost at some time
 }
 
 const worldMost = 4 // Jobs of all definitions
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, now: time.Unix(1e9, 0), records: map[key]written{}, jobs: map[string]job.Object{}, most: map[string]int{}}
+	w := &world{t: t, now: time.Unix(1e9, 0), records: map[key]written{}, jobs: map[string]job.Object{}, most: map[string]int{}, lost: map[key]bool{}}
 	w.runner = New(Config{MaxRunning: worldMost}, Deps{Logger: zerolog.Nop(), Registry: prometheus.NewRegistry()})
 	w.runner.observed, w.runner.read = true, true
 	for _, name := range []string{"a", "b"} {
@@ -333,6 +334,7 @@ func (w *world) lose(t *rapid.T) {
 	}
 	k := rapid.SampledFrom(w.keys()).Draw(t, "run")
 	delete(w.records, k)
+	w.lost[k] = true
 	w.runner.removeRun(k)
 	if run := w.runner.tracked[k]; run != nil && run.doubts > 0 && !run.busy {
 		w.read(run)
