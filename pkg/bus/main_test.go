@@ -35,7 +35,7 @@ const quiet = 200 * time.Millisecond
 func testConfig(url string) Config {
 	return Config{
 		URL: url, Replicas: 1, Name: "test",
-		Settings: Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 5 * time.Second},
+		Settings: Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 20 * time.Second},
 	}
 }
 

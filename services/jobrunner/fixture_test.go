@@ -70,7 +70,7 @@ func (f *fixture) connect(name string) *bus.Bus {
 	f.t.Helper()
 	b, err := bus.Connect(bus.Config{
 		URL: f.server.URL(), Replicas: 1, Name: name,
-		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 5 * time.Second, AckWait: cmp.Or(f.ackWait, 10*time.Minute)},
+		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 20 * time.Second, AckWait: cmp.Or(f.ackWait, 10*time.Minute)},
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -57,7 +57,7 @@ func (f *fixture) connect(name string) *bus.Bus {
 	f.t.Helper()
 	b, err := bus.Connect(bus.Config{
 		URL: f.server.URL(), Replicas: 1, Name: name,
-		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 1000, PublishPatience: 5 * time.Second},
+		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 1000, PublishPatience: 20 * time.Second},
 	})
 	if err != nil {
 		f.t.Fatal(err)
