@@ -58,8 +58,8 @@ func runJob() {
 type jobRecord struct {
 	RunID, Phase, Reason, Message string
 	Pods                          []struct {
-		Phase      string
-		Containers []struct{ ExitCode *int }
+		Phase, Reason string
+		Containers    []struct{ ExitCode *int }
 	}
 }
 
@@ -224,7 +224,7 @@ func TestJobIsCancelled(t *testing.T) {
 			t.Errorf("DELETE: %d %s", status, body)
 		}
 		r := s.jobIs("batch", id, "Cancelled")
-		if id == running && (len(r.Pods) != 1 || r.Pods[0].Phase != "Failed" || r.Pods[0].Containers[0].ExitCode == nil) {
+		if id == running && (len(r.Pods) != 1 || r.Pods[0].Phase != "Failed" || r.Pods[0].Containers[0].ExitCode == nil && r.Pods[0].Reason != "Deleted") {
 			t.Errorf("its pods ended as %+v", r.Pods)
 		}
 	}
