@@ -82,7 +82,7 @@ func (r Result) Ends(pods []Pod) Result {
 //   - Resume carries the UID and Object.Version, makes the Job Resumed in the same request, and answers with Object, Looked. After any error, also ErrChanged, Looked is false.
 //   - Delete carries the UID, in the foreground. After it Object is nil and Looked false. After an error Object is a hint, so that it is tried again, and Kept is false: the Job may still end
 //     by itself.
-//   - Capture sets Kept and Result. What cannot be kept after some tries is left out of it, and the run goes on. Kept is false again when Object turns out to have ended since.
+//   - Capture sets Kept and Result, to which Result.Ends adds what is seen of the pods later. What cannot be kept after some tries is left out of it, and the run goes on. Kept is false again when Object turns out to have ended since.
 //   - Arm carries the UID; Object then has the TTL. After an error Looked is false.
 //   - Announce sets Announced unless it fails.
 //   - After Ack or Bury Message is nil, however it went: a request that is still there comes again.

@@ -50,6 +50,8 @@ func (w *world) check(t *rapid.T) {
 			if w.lost[k] { // between the loss and the restoration its slot may have gone to another one
 				restored++
 			}
+		} else if run.known {
+			delete(w.lost, k)
 		}
 		if _, held := w.runner.slots.held[k.definition][run]; held != (run.delivery != nil && !run.holds && (run.waits() || !run.known)) {
 			t.Fatalf("%v is held: %v, although it is %+v", k, held, run.run.Phase)

@@ -28,7 +28,7 @@ type world struct {
 	births   int
 	asked    int
 	most     map[string]int // the largest Parallel that a definition has had
-	lost     map[key]bool   // whose record was lost at some time
+	lost     map[key]bool   // whose record was lost while they had a slot, until they are without one again
 }
 
 const worldMost = 4 // Jobs of all definitions
@@ -334,7 +334,9 @@ func (w *world) lose(t *rapid.T) {
 	}
 	k := rapid.SampledFrom(w.keys()).Draw(t, "run")
 	delete(w.records, k)
-	w.lost[k] = true
+	if run := w.runner.tracked[k]; run != nil && run.holds {
+		w.lost[k] = true
+	}
 	w.runner.removeRun(k)
 	if run := w.runner.tracked[k]; run != nil && run.doubts > 0 && !run.busy {
 		w.read(run)
