@@ -17,9 +17,9 @@ const (
 	maxJobPath      = 8 << 10
 )
 
-// Job is the request that was delivered. RunID is always set: the publisher's, or one made of the message's place. The error wraps ErrBadMessage and says what is
-// wrong with a message that can be no request.
-func (d *Delivery) Job() (job.Message, error) { return d.job, d.Err }
+// Job is the request that was delivered. RunID is always set: the publisher's, or one made of the message's place. Wrong says what is wrong with a message that can be no
+// request; then Err wraps ErrBadMessage.
+func (d *Delivery) Job() job.Message { return d.job }
 
 // readJob reads the message as a request of a job. made is when the stream was.
 func (d *Delivery) readJob(made time.Time) {
@@ -27,6 +27,7 @@ func (d *Delivery) readJob(made time.Time) {
 	d.job, d.Err = d.bus.decodeJob(&storedMessage{d.message.Subject, d.Sequence, d.Accepted, d.message.Header, d.message.Data}, made)
 	if brokenHeader(d.message) {
 		d.Err = fmt.Errorf("%w: its header block cannot be read", ErrBadMessage)
+		d.job.Wrong = d.Err.Error()
 	}
 	d.ID = d.job.RunID
 }
@@ -48,9 +49,17 @@ func (n Names) encodeJob(m job.Message) (*nats.Msg, error) {
 	return msg, err
 }
 
-// decodeJob is the inverse of encodeJob; it also takes what other NATS clients publish. The request is returned with an error too, as far as it can be read, and
-// always with a RunID. The error wraps ErrBadMessage.
+// decodeJob is the inverse of encodeJob; it also takes what other NATS clients publish. The request is returned with an error too, as far as it can be read, as Wrong
+// and always with a RunID. The error wraps ErrBadMessage.
 func (n Names) decodeJob(msg *storedMessage, made time.Time) (job.Message, error) {
+	m, err := n.decodeJobHeader(msg, made)
+	if err != nil {
+		m.Wrong = err.Error()
+	}
+	return m, err
+}
+
+func (n Names) decodeJobHeader(msg *storedMessage, made time.Time) (job.Message, error) {
 	definition, _ := n.JobOf(msg.Subject) // the stream has no other subjects
 	m := job.Message{
 		Definition: definition, RunID: job.RunIDAt(n.JobsStream(), made, msg.Sequence), Body: msg.Data, Sequence: msg.Sequence, Accepted: msg.Time,

@@ -133,8 +133,8 @@ func TestRequestsOfOtherClients(t *testing.T) {
 	deliveries := pulled(t, jobConsumer(t, b, "j"), 5)
 	ids := map[string]bool{}
 	for i, d := range deliveries {
-		m, err := d.Job()
-		if broken := i == 0 || i == 4; errors.Is(err, ErrBadMessage) != broken || m.Definition != "j" || m.Sequence != uint64(i+1) || job.ValidRunID(m.RunID) != nil {
+		m, err := d.Job(), d.Err
+		if broken := i == 0 || i == 4; errors.Is(err, ErrBadMessage) != broken || (m.Wrong != "") != broken || m.Definition != "j" || m.Sequence != uint64(i+1) || job.ValidRunID(m.RunID) != nil {
 			t.Errorf("%d: got %+v, %v", i, m, err)
 		}
 		ids[m.RunID] = true

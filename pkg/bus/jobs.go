@@ -156,7 +156,7 @@ func (b *Bus) ScanJobs(ctx context.Context, from uint64, each func(job.Message) 
 		return from, err
 	}
 	return b.scan(ctx, b.JobsStream(), lookup{Sequence: from, Next: b.AllJobs()}, func(msg *storedMessage) bool {
-		m, _ := b.decodeJob(msg, made)
+		m, _ := b.decodeJob(msg, made) // the error is in Wrong
 		return each(m)
 	})
 }

@@ -56,11 +56,10 @@ func jobConsumer(t testing.TB, b *Bus, definition string) *Consumer {
 // asked is the request of a delivery.
 func asked(t testing.TB, d *Delivery) job.Message {
 	t.Helper()
-	m, err := d.Job()
-	if err != nil {
-		t.Fatal(err)
+	if d.Err != nil {
+		t.Fatal(d.Err)
 	}
-	return m
+	return d.Job()
 }
 
 // queued are all requests, in their order.

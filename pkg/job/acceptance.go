@@ -23,9 +23,14 @@ func Accept(d Definition, m Message, now time.Time) Run {
 	run.Warnings = boundSentences(warnings)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		return run.finish(now, Rejected, refused.reason, refused.Error())
+		return run.Reject(now, refused.reason, refused.Error())
 	}
 	return run.Move(run.QueuedAt, Queued, ReasonAccepted, "")
+}
+
+// Reject is the run with an end that comes before it was accepted.
+func (r Run) Reject(now time.Time, reason, message string) Run {
+	return r.finish(now, Rejected, reason, message)
 }
 
 // merge fills in what the definition and the request come to together. Any error is a refusal.
@@ -76,6 +81,9 @@ func writeBody(body []byte) (json.RawMessage, error) {
 const maxPath = 8 << 10
 
 func checkMessage(m Message) error {
+	if m.Wrong != "" {
+		return refuse(ReasonBadMessage, "message", "%s", m.Wrong)
+	}
 	if err := ValidRunID(m.RunID); err != nil {
 		return refuse(ReasonInvalidRequest, "runId", "%s %v", quote(m.RunID), err)
 	}

@@ -98,4 +98,6 @@ type Message struct {
 	// Sequence is its place in the stream, 0 before it is published, and Accepted when the stream took it.
 	Sequence uint64
 	Accepted time.Time
+	// Wrong is why the message is no request, as whoever read it off the wire says; empty for one that is.
+	Wrong string
 }

@@ -11,6 +11,7 @@ const (
 	ReasonInvalidDependency = "InvalidDependency"
 	ReasonNotAllowed        = "NotAllowed"
 	ReasonInvalidRequest    = "InvalidRequest"
+	ReasonBadMessage        = "bad-message"
 )
 
 // refusal is why a request is rejected. Its sentence begins with the field and a colon.

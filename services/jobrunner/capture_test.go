@@ -145,13 +145,14 @@ func TestOutputOfAPodThatIsStillThere(t *testing.T) {
 func TestOutputWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, definition("fib", 1))
+	f.patience = time.Second
 	f.startSynced()
 	f.publish("fib", "r1", "")
 	f.phase("fib", "r1", job.Running)
 	f.drained()
 	f.server.Stop()
 	f.api.end("r1", job.Failed)
-	within(t, 4*long, "it is tried more than enough times", func() bool { return f.api.count("logs") > captureTries })
+	eventually(t, "it is tried more than enough times", func() bool { return f.api.count("logs") > captureTries })
 	f.server.Start()
 	if run := f.closed("fib", "r1", job.Failed); len(run.Log) != 1 || f.kept(run.Log[0]) != "output of r1\n" {
 		t.Errorf("the parts are %+v", run.Log)

@@ -42,13 +42,20 @@ type fixture struct {
 	ends   *ends
 	// ackWait is one for which no test waits if it is 0.
 	ackWait time.Duration
-	newest  *running // that was started
+	// patience is how long NATS may be away before a publish fails, if it is not 0.
+	patience time.Duration
+	newest   *running // that was started
 }
 
 func newFixture(t testing.TB, definitions ...job.Definition) *fixture {
 	t.Helper()
+	return newFixtureOn(t, bustest.Start(t), definitions...)
+}
+
+func newFixtureOn(t testing.TB, server *bustest.Server, definitions ...job.Definition) *fixture {
+	t.Helper()
 	f := &fixture{
-		t: t, server: bustest.Start(t), api: newAPIServer(t), timing: quick,
+		t: t, server: server, api: newAPIServer(t), timing: quick,
 		config: Config{MaxRunning: 1000, CreateRate: 10_000, History: 168 * time.Hour, HistoryLimit: 1000},
 	}
 	for _, d := range definitions {
@@ -70,7 +77,7 @@ func (f *fixture) connect(name string) *bus.Bus {
 	f.t.Helper()
 	b, err := bus.Connect(bus.Config{
 		URL: f.server.URL(), Replicas: 1, Name: name,
-		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: 20 * time.Second, AckWait: cmp.Or(f.ackWait, 10*time.Minute)},
+		Settings: bus.Settings{Prefix: "sluice", QueueLimit: 10_000, PublishPatience: cmp.Or(f.patience, 20*time.Second), AckWait: cmp.Or(f.ackWait, 10*time.Minute)},
 	})
 	if err != nil {
 		f.t.Fatal(err)

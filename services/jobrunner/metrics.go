@@ -68,7 +68,7 @@ func (m *metrics) unregister() {
 }
 
 // deadReasons bound the label: a reason that is none of them is that of a rejected request.
-var deadReasons = map[string]bool{reasonUnknownJob: true, reasonBadMessage: true, reasonConflict: true, job.ReasonInvalidSpec: true}
+var deadReasons = map[string]bool{reasonUnknownJob: true, job.ReasonBadMessage: true, reasonConflict: true, job.ReasonInvalidSpec: true}
 
 func (m *metrics) buried(reason string) {
 	if !deadReasons[reason] {

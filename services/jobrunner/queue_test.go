@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
@@ -98,7 +100,7 @@ func TestNames(t *testing.T) {
 	f.drained()
 }
 
-// TestBadMessages stop nothing else: each is kept as a dead letter, and makes no run.
+// TestBadMessages stop nothing else: each is kept as a dead letter, and its run is rejected.
 func TestBadMessages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, definition("fib", 1))
@@ -122,10 +124,19 @@ func TestBadMessages(t *testing.T) {
 	for _, d := range f.dead() {
 		reasons[d.reason]++
 	}
-	if reasons[reasonBadMessage] != 2 || len(f.dead()) != 4 {
+	if reasons[job.ReasonBadMessage] != 2 || len(f.dead()) != 4 {
 		t.Errorf("the dead letters are %+v", f.dead())
 	}
-	for _, id := range []string{"r1", "r2"} {
+	var unread []string
+	if err := f.runs.List(t.Context(), "fib", func(r job.Run) bool {
+		if r.Reason == job.ReasonBadMessage {
+			unread = append(unread, r.ID)
+		}
+		return true
+	}); err != nil || len(unread) != 2 {
+		t.Fatalf("the runs %v say that they cannot be read, %v", unread, err)
+	}
+	for _, id := range append(unread, "r1", "r2") {
 		if run := f.closed("fib", id, job.Rejected); run.Message == "" {
 			t.Errorf("%s does not say why it is rejected", id)
 		}
@@ -160,12 +171,30 @@ func TestBadMessageInTheBacklog(t *testing.T) {
 		return err == nil && id != ""
 	})
 	f.api.end("first", job.Succeeded)
-	if run := f.closed("fib", id, job.Failed); run.Reason != reasonBadMessage || !strings.Contains(run.Message, "Not An Id") {
+	if run := f.closed("fib", id, job.Rejected); run.Reason != job.ReasonBadMessage || !strings.Contains(run.Message, "Not An Id") {
 		t.Errorf("the record is %+v", run)
 	}
 	f.drained()
 	if n := f.api.onceAll(); n != 1 {
 		t.Errorf("%d runs had pods", n)
+	}
+}
+
+// TestRecordThatIsTooLarge: a request that fits into a message, and its Job does not with it, is rejected. It stops nothing else.
+func TestRecordThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	small := bustest.Start(t, func(o *server.Options) { o.MaxPayload = 32 << 10 })
+	f := newFixtureOn(t, small, definition("fib", 1))
+	f.startSynced()
+	f.publish("fib", "r1", `{"args":["`+strings.Repeat("x", 20<<10)+`"]}`)
+	f.publish("fib", "good", "")
+	if run := f.closed("fib", "r1", job.Rejected); run.Reason != job.ReasonTooLarge || !strings.HasPrefix(run.Message, "body: ") {
+		t.Errorf("the record is %+v", run)
+	}
+	f.phase("fib", "good", job.Running)
+	f.drained()
+	if dead := f.dead(); len(dead) != 1 || dead[0].reason != job.ReasonTooLarge {
+		t.Errorf("the dead letters are %+v", dead)
 	}
 }
 

@@ -19,7 +19,6 @@ const maxStrangers = 8
 // Reasons of dead letters, beside those of rejected requests.
 const (
 	reasonUnknownJob = "unknown-job"
-	reasonBadMessage = "bad-message"
 	reasonConflict   = "IdempotencyConflict"
 )
 
@@ -253,7 +252,7 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	q := r.queue(name)
 	q.handled++
 	q.active = now
-	message, _ := delivery.Job() // what is wrong with it is told by receive
+	message := delivery.Job()
 	d, defined := r.catalog.active[q.definition]
 	switch {
 	case !defined && r.emptied(q, now) && !r.inQueue(key{name, message.RunID}):
@@ -261,7 +260,7 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	case !defined:
 		_ = delivery.Again(r.timing.tick) // it comes again after the ack wait at the latest
 	case job.ValidRunID(message.RunID) != nil:
-		r.buryStranger(delivery, reasonBadMessage, "its run id is none")
+		r.buryStranger(delivery, job.ReasonBadMessage, "its run id is none")
 	default:
 		r.receive(d, delivery, now)
 	}

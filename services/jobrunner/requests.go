@@ -10,7 +10,7 @@ import (
 
 // receive takes a request, of which a record may be there already.
 func (r *Runner) receive(d job.Definition, delivery *bus.Delivery, now time.Time) {
-	message, wrong := delivery.Job()
+	message := delivery.Job()
 	accepted := job.Accept(d, message, now)
 	if len(accepted.Request) > maxRequest {
 		accepted.Request = nil
@@ -33,10 +33,7 @@ func (r *Runner) receive(d job.Definition, delivery *bus.Delivery, now time.Time
 		return
 	}
 	t.delivery, t.request, t.accepted, t.progress = delivery, message, accepted, now
-	t.request.Body, t.wrong = nil, "" // it is in accepted
-	if wrong != nil {
-		t.wrong = wrong.Error()
-	}
+	t.request.Body = nil // it is in accepted
 }
 
 // maxRequest is of a body that is kept in the record, beside the Job that it makes: both have to fit into a message of NATS.
@@ -44,7 +41,7 @@ const maxRequest = 256 << 10
 
 // release lets go of a request.
 func (r *Runner) release(t *tracked) {
-	t.delivery, t.request, t.accepted, t.wrong = nil, job.Message{}, job.Run{}, ""
+	t.delivery, t.request, t.accepted = nil, job.Message{}, job.Run{}
 	r.touch(t)
 }
 

@@ -149,10 +149,10 @@ func TestLateJobWhileItIsLookedFor(t *testing.T) {
 	run := creating(d, "r1")
 	run.JobUID, run.Phase, run.FinishedAt, run.Spec = "gone", job.Succeeded, time.Now(), nil
 	f.put(run)
-	var r *running
-	seen := make(chan struct{})
+	runners, seen := make(chan *running, 1), make(chan struct{})
 	f.api.fate = func(made request) error {
 		if made.verb == "get" && f.api.count("get") == 1 {
+			r := <-runners
 			f.api.put(foundJob(t, d, "r1"))
 			eventually(t, "the runner has heard of it", func() (heard bool) {
 				r.inside(func(time.Time) {
@@ -165,7 +165,7 @@ func TestLateJobWhileItIsLookedFor(t *testing.T) {
 		}
 		return nil
 	}
-	r = f.start()
+	runners <- f.start()
 	select {
 	case <-seen:
 	case <-time.After(long):

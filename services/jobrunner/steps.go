@@ -43,10 +43,6 @@ func (r *Runner) next(t *tracked, now time.Time) (step, bool) {
 		return r.readRecord(t), true
 	case r.deleted(t, now):
 		return r.store(t, ended(t.run, job.Ending{Phase: job.Cancelled, Reason: job.ReasonDefinitionDeleted, Message: r.whyUnknown(t.definition), At: now})), true
-	case t.wrong != "" && t.waits():
-		return r.store(t, ended(t.run, job.Ending{Phase: job.Failed, Reason: reasonBadMessage, Message: t.wrong, At: now})), true
-	case t.wrong != "" && t.delivery != nil && (!t.known || t.run.Phase.Final()):
-		return r.bury(t, reasonBadMessage, t.wrong), true
 	}
 	return r.decided(t, job.Decide(r.sight(t, now)), now)
 }

@@ -46,8 +46,8 @@ func (r *Runner) onStored(t *tracked, w written, err error, now time.Time) {
 		r.note(t, w)
 	case errors.Is(err, bus.ErrOvertaken):
 		t.doubts++
-	case errors.Is(err, bus.ErrTooLarge) && !t.known && t.delivery != nil:
-		t.wrong = err.Error()
+	case errors.Is(err, bus.ErrTooLarge) && !t.known && t.delivery != nil && !t.accepted.Phase.Final():
+		t.accepted = t.accepted.Reject(now, job.ReasonTooLarge, "body: "+err.Error())
 	default:
 		t.doubts++
 		r.failed(t, onBus, err, now)

@@ -26,8 +26,7 @@ type tracked struct {
 	request  job.Message
 	accepted job.Run
 	progress time.Time
-	// wrong is what is wrong with the request, if it can be none; undefined is since when there has been no definition for it while it waits.
-	wrong     string
+	// undefined is since when there has been no definition for it while it waits.
 	undefined time.Time
 	// object is the Job under the run's name, of which Runner.byName knows; looked says that it, or that there is none, is what the API server itself has said, at lookedAt.
 	name     string
