@@ -67,7 +67,7 @@ func (s *system) callBesideCrowd(ctx context.Context, t *testing.T) {
 	for i := range 5 {
 		f := s.deployKnown(ctx, t, function{name: fmt.Sprintf("beside-crowd-%d", i), annotations: annotated()})
 		a := s.load.mustDo(ctx, t, call{Method: http.MethodPost, URL: s.sync(f.name, "/work")}, http.StatusOK)
-		extra = append(extra, millis(a.End.Sub(a.Start)-births.newest(t, f.name)))
+		extra = append(extra, millis(a.End.Sub(a.Start)-births.newest(t, f.name).took()))
 	}
 	s.figures.add(fmt.Sprintf("cold start, sync, beside %d functions: call minus the pod's own time", crowds[len(crowds)-1]),
 		"%.0f ms, median of %d", percentile(extra, 50), len(extra))
