@@ -35,19 +35,17 @@ demo: ## build the demo functions into bin/demo
 images: ## build the images into bin/images, without Docker (TAG=dev)
 	go run ./scripts/images -tag $(TAG) -demo
 
-# Tests keep what they store in memory, where that has 4 GiB of room and lets programs run: a disk that is slow for a moment is not what they are about.
-# What the Go tools store stays on disk.
-test race: export GOTMPDIR := $(or $(TMPDIR),/tmp)
-test race: export TMPDIR := $(shell scripts/memory.sh || echo $(GOTMPDIR))
+# Tests keep what they store in memory: a disk that is slow for a moment is not what they are about.
+IN_MEMORY := $(CURDIR)/scripts/memory.sh
 
 # The packages of e2e that need no root: the chart, the permissions of the NATS users, the control plane.
 test: bin/kube bin/helm ## run all tests that need no root and no cluster
-	go test -count=1 -timeout 15m $(PACKAGES)
-	cd e2e && go test -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
+	$(IN_MEMORY) go test -count=1 -timeout 15m $(PACKAGES)
+	cd e2e && $(IN_MEMORY) go test -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
 
 race: bin/kube bin/helm ## the same under the race detector
-	go test -race -count=1 -timeout 20m $(PACKAGES)
-	cd e2e && go test -race -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
+	$(IN_MEMORY) go test -race -count=1 -timeout 20m $(PACKAGES)
+	cd e2e && $(IN_MEMORY) go test -race -count=1 -timeout 15m ./chart ./natsperm ./cluster ./function ./tour ./grpc
 
 e2e: bin/kube bin/pause bin/coredns bin/helm ## run the scenarios on a real node (root), or on the cluster of KUBECONFIG
 	go run ./scripts/images -tag $(TAG) -nats -demo

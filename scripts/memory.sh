@@ -1,11 +1,17 @@
 #!/bin/sh
-# memory.sh prints the folder of the file system in memory, if tests may use it: it has 4 GiB of room and lets programs run.
+# memory.sh runs a command whose temporary files are in memory, where that has 4 GiB of room and lets programs run, and removes them at its end. What the Go tools
+# store stays on disk.
 set -eu
-folder=/dev/shm
-[ "$(df -k "$folder" 2>/dev/null | awk 'END { print int($4 / 1048576) }')" -ge 4 ]
-program=$(mktemp "$folder/sluice-XXXXXX")
-trap 'rm -f "$program"' EXIT
-printf '#!/bin/sh\n' >"$program"
-chmod +x "$program"
-"$program"
-echo "$folder"
+shm=/dev/shm
+room=$(df -k "$shm" 2>/dev/null | awk 'END { print int($4 / 1048576) }')
+[ "${room:-0}" -ge 4 ] || exec "$@"
+folder=$(mktemp -d "$shm/sluice-XXXXXX") || exec "$@"
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+printf '#!/bin/sh\n' >"$folder/program"
+chmod +x "$folder/program"
+if "$folder/program"; then
+	export GOTMPDIR="${GOTMPDIR:-${TMPDIR:-/tmp}}" TMPDIR="$folder"
+fi
+rm -f "$folder/program"
+"$@"
