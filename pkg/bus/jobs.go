@@ -149,7 +149,7 @@ func (b *Bus) DropJob(ctx context.Context, sequence uint64) error {
 }
 
 // ScanJobs tells the requests that are queued from that place in the stream on, in their order, until each returns false. It returns the place after the last one. The
-// newest ones may be missing for a moment. What is wrong with a request is said by Delivery.Job alone.
+// newest ones may be missing for a moment. What is wrong with a request is in its Wrong.
 func (b *Bus) ScanJobs(ctx context.Context, from uint64, each func(job.Message) bool) (next uint64, err error) {
 	made, err := b.lookUpMade(ctx)
 	if err != nil {

@@ -20,24 +20,33 @@ type shownRun struct {
 	Position int `json:"position,omitempty"`
 }
 
-// showRun leaves out the Job's spec, and for callers from outside who has asked for the run, with what, who has cancelled it, and where it runs.
+// showRun leaves out the Job's spec, and for callers from outside what is not for them.
 func (g *Gateway) showRun(run job.Run, inside bool) shownRun {
 	run.Spec = nil
 	run.Phase = shownPhase(run.Phase)
 	run.Moves = shownMoves(run.Moves)
 	if !inside {
-		run.Requester, run.Path, run.Request = "", "", nil
-		if run.Ending != nil {
-			ending := *run.Ending
-			ending.By = ""
-			run.Ending = &ending
-		}
-		run.Pods = slices.Clone(run.Pods)
-		for i := range run.Pods {
-			run.Pods[i].Node = ""
-		}
+		run = shownOutside(run)
 	}
 	return shownRun{Run: run, Position: g.jobs.runs.position(runKey{run.Definition, run.ID})}
+}
+
+// shownOutside leaves out who has asked for the run, with what, who has cancelled it, and where it runs. Sentences about the request quote it, and its hash lets it be guessed.
+func shownOutside(run job.Run) job.Run {
+	run.Requester, run.Path, run.Request, run.SpecHash, run.DependsOn, run.Warnings = "", "", nil, "", nil, nil
+	if run.Phase == job.Rejected || run.Phase == job.Waiting {
+		run.Message = ""
+	}
+	if run.Ending != nil {
+		ending := *run.Ending
+		ending.By = ""
+		run.Ending = &ending
+	}
+	run.Pods = slices.Clone(run.Pods)
+	for i := range run.Pods {
+		run.Pods[i].Node = ""
+	}
+	return run
 }
 
 func shownMoves(moves []job.Move) []job.Move {

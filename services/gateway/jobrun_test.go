@@ -51,19 +51,26 @@ func TestDescribeRun(t *testing.T) {
 func TestRow3OutsideIsNotToldWhatOthersAsk(t *testing.T) {
 	f := startJobs(t)
 	f.define(definition("a", job.Public))
-	id := f.ask("a/with/path-1", `{"env":[{"name":"TOKEN","value":"s3cret"}]}`)
+	id := f.ask("a/with/path-1", `{"env":[{"name":"TOKEN","value":"s3cret"}],"dependsOn":["private-db"],"passwordOfBob":1}`)
 	f.change("a", id, func(r *job.Run) {
 		r.Pods = []job.Pod{{Name: "p", Node: "node-1", Phase: "Running"}}
 		*r = r.Cancel(time.Now(), "10.9.8.7")
 	})
 	outside, inside := f.send("GET", "/jobs/a/runs/"+id, ""), f.inside("GET", "/jobs/a/runs/"+id)
-	for _, word := range []string{"127.0.0.1", "10.9.8.7", "node-1", "s3cret", "path-1"} {
+	hash := read[job.Run](t, inside).SpecHash
+	for _, word := range []string{"127.0.0.1", "10.9.8.7", "node-1", "s3cret", "path-1", "private-db", "passwordOfBob", hash} {
 		if strings.Contains(outside.body, word) || !strings.Contains(inside.body, word) {
 			t.Errorf("%s: outside %s, inside %s", word, outside.body, inside.body)
 		}
 	}
 	if got := read[shownRun](t, outside); len(got.Pods) != 1 || got.Ending == nil || got.Ending.Reason != job.ReasonUserRequested {
 		t.Errorf("%+v", got)
+	}
+	for phase, sentence := range map[job.Phase]string{job.Rejected: "image: \"bobs\" is not allowed", job.Waiting: "bobs-db is not ready"} {
+		f.change("a", id, func(r *job.Run) { r.Phase, r.Message = phase, sentence })
+		if outside := f.send("GET", "/jobs/a/runs/"+id, ""); strings.Contains(outside.body, "bobs") {
+			t.Errorf("%s: outside %s", phase, outside.body)
+		}
 	}
 }
 

@@ -19,8 +19,10 @@ type kind struct {
 	cron, given *job.Definition
 	// good is the last one that the cluster would make Jobs of, or that an earlier leader has shared.
 	good *job.Definition
-	// checked is the generation that verdict is about, which says why it is refused; it is empty while none was checked. tried is one about which the cluster could not be asked.
-	checked, verdict, tried string
+	// checked is the generation that verdict is about, which says why it is refused; it is empty while none was checked.
+	checked, verdict string
+	// tried is the last one about which the cluster could not be asked.
+	tried *job.Definition
 	// complained is the generation about whose verdict people have been told, with the verdict.
 	complained [2]string
 	// checking says that a helper asks; not before retryAt after failures in a row.
@@ -41,11 +43,11 @@ func (k *kind) wanted() *job.Definition {
 }
 
 // effective is what is shared: the definition as it should be, if the cluster takes it; else as it was last good, with what is wrong; else as one that is refused. One that
-// could not be checked holds if there was none before.
+// could not be checked holds if there was none before, until the next one is checked.
 func (k *kind) effective() *job.Definition {
 	wanted := k.wanted()
 	switch {
-	case wanted == nil, wanted.Refused != "", k.good != nil && k.good.Generation == wanted.Generation:
+	case wanted == nil, wanted.Refused != "", current(k.good, wanted):
 		return wanted
 	case k.refuses(wanted) && k.good != nil:
 		kept := *k.good
@@ -57,11 +59,12 @@ func (k *kind) effective() *job.Definition {
 		return &refused
 	case k.good != nil:
 		return k.good
-	case k.tried == wanted.Generation:
-		return wanted
 	}
-	return nil
+	return k.tried
 }
+
+// current reports whether a definition is there, and is of the wanted generation.
+func current(d, wanted *job.Definition) bool { return d != nil && d.Generation == wanted.Generation }
 
 func (k *kind) refuses(d *job.Definition) bool { return k.verdict != "" && k.checked == d.Generation }
 
@@ -73,7 +76,7 @@ func isRefusedChange(sentence string) bool { return strings.HasPrefix(sentence, 
 // settled reports whether it is decided which definition holds, and the bucket has it.
 func (k *kind) settled() bool {
 	wanted := k.wanted()
-	decided := wanted == nil || k.tried == wanted.Generation || k.checked == wanted.Generation || k.good != nil && k.good.Generation == wanted.Generation
+	decided := wanted == nil || k.checked == wanted.Generation || current(k.tried, wanted) || current(k.good, wanted)
 	return decided && k.upToDate()
 }
 
@@ -160,7 +163,7 @@ func (r *Runner) dropUndefined() {
 // redefine lets what holds now under a name hold: for requests from now on.
 func (r *Runner) redefine(k *kind) {
 	r.catalog.dirty[k.name] = struct{}{}
-	if wanted := k.wanted(); wanted != nil && (k.good == nil || k.good.Generation != wanted.Generation) {
+	if wanted := k.wanted(); wanted != nil && !current(k.good, wanted) {
 		r.catalog.unchecked[k.name] = struct{}{}
 	}
 	before, had := r.catalog.shown[k.name]
@@ -254,17 +257,17 @@ func (r *Runner) checkDefinition(ctx context.Context, d job.Definition) error {
 func (r *Runner) onChecked(k *kind, d job.Definition, err error, now time.Time) {
 	k.checking = false
 	wanted := k.wanted()
-	switch current := wanted != nil && wanted.Generation == d.Generation; {
-	case err == nil && current:
+	switch asked := wanted != nil && current(&d, wanted); {
+	case err == nil && asked:
 		k.checked, k.verdict, k.good, k.failures = d.Generation, "", &d, 0
 	case err == nil:
 		k.good = &d
-	case !current: // nobody asks about it any more
+	case !asked: // nobody asks about it any more
 	case errors.Is(err, ErrInvalid):
-		k.checked, k.verdict, k.failures, k.retryAt = d.Generation, verdictOf(err), 0, now.Add(r.timing.recheck)
+		k.checked, k.verdict, k.tried, k.failures, k.retryAt = d.Generation, verdictOf(err), nil, 0, now.Add(r.timing.recheck)
 		r.complain(k, d)
 	default:
-		k.tried = d.Generation
+		k.tried = &d
 		k.failures++
 		k.retryAt = now.Add(r.pause(k.failures))
 		r.deps.Logger.Debug().Err(err).Str("job", k.name).Msg("the definition could not be checked: it will be tried again")

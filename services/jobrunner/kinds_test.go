@@ -95,15 +95,27 @@ func TestDefinitionsWithoutAPIServer(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, definition("new", 1), definition("bad", 1, image("refused/a")))
 	f.api.script = refuse("check", errServer)
-	f.startSynced()
+	r := f.startSynced()
 	if all := f.shared(); len(all) != 2 {
 		t.Errorf("the bucket has %+v", all)
 	}
-	f.api.set(func() { f.api.script = nil })
+	hang := make(chan struct{})
+	f.api.set(func() {
+		f.api.script = func(made request) error {
+			if made.verb == "check" {
+				<-hang
+			}
+			return nil
+		}
+	})
+	f.api.define(definition("new", 2, generation("g1b")))
+	never(t, 200*time.Millisecond, "the one that holds is gone while the next one is checked", func() bool { return f.shared()["new"].Parallel != 1 })
+	close(hang)
 	eventually(t, "the bad one is not used", func() bool { return isRefused(f.shared()["bad"], "refused/a") })
-	if _, there := f.shared()["new"]; !there {
-		t.Error("the good one is gone too")
-	}
+	eventually(t, "the good one is checked", func() (good bool) {
+		r.inside(func(time.Time) { good = r.kinds["new"].good != nil && r.kinds["new"].good.Parallel == 2 })
+		return good
+	})
 	f.api.set(func() { f.api.script = refuse("check", errServer) })
 	f.api.define(definition("new", 3, generation("g2")))
 	never(t, 200*time.Millisecond, "one that is not checked takes the place of a good one", func() bool { return f.shared()["new"].Parallel == 3 })

@@ -152,15 +152,15 @@ func TestCheckOfDefinitionsWithoutAnImage(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	t.Parallel()
-	k := kind{name: "fib", cron: &job.Definition{Name: "fib", Generation: "g2"}, checked: "g2", verdict: "new", tried: "g1"}
+	k := kind{name: "fib", cron: &job.Definition{Name: "fib", Generation: "g2"}, checked: "g2", verdict: "new", tried: &job.Definition{Name: "fib", Generation: "g1"}}
 	good := job.Definition{Name: "fib", Generation: "g1", Problems: []string{"a", refusedChange + "old"}}
 	k.good = &good
 	if got := k.effective(); !slices.Equal(got.Problems, []string{"a", refusedChange + "new"}) || len(good.Problems) != 2 || got.Refused != "" {
 		t.Errorf("it is %+v", got)
 	}
-	// A new version that was not checked yet is not used because an earlier one could not be.
-	k = kind{name: "fib", cron: &job.Definition{Name: "fib", Generation: "g2"}, tried: "g1"}
-	if got := k.effective(); got != nil {
+	// A new version that was not checked yet is not used, and the one that holds, although it could not be checked, goes on.
+	k = kind{name: "fib", cron: &job.Definition{Name: "fib", Generation: "g2"}, tried: &job.Definition{Name: "fib", Generation: "g1"}}
+	if got := k.effective(); got == nil || got.Generation != "g1" {
 		t.Errorf("it is %+v", got)
 	}
 	r := New(Config{}, Deps{Cluster: newAPIServer(t), Registry: prometheus.NewRegistry()})

@@ -25,13 +25,13 @@ const (
 // podRun is one process of a Job, from its start to its end.
 type podRun struct {
 	*driver
-	life context.Context //nolint:containedctx // the process is ended when it ends
-	name string
+	until context.Context //nolint:containedctx // the process is ended when it ends
+	name  string
 }
 
 // run returns when the process is surely gone and its end is noted, or nobody waits for it any more.
 func (p podRun) run() {
-	if p.life.Err() != nil {
+	if p.until.Err() != nil {
 		p.note(func(r *jobRecord) { r.pod(p.name).Phase = podPending })
 		return
 	}
@@ -100,7 +100,7 @@ func (p podRun) started(child *process) {
 func (p podRun) await(child *process) processEnding {
 	select {
 	case <-child.exited:
-	case <-p.life.Done():
+	case <-p.until.Done():
 		select {
 		case <-child.exited: // by itself, before anybody could end it
 		default:

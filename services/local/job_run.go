@@ -114,7 +114,7 @@ func (d *driver) startPod() error {
 	if err := c.change(j, survivesPower, func(r *jobRecord) { pod = r.begin() }); err != nil {
 		return err
 	}
-	p := podRun{driver: d, life: d.life, name: pod}
+	p := podRun{driver: d, until: d.life, name: pod}
 	d.pods.Go(p.run)
 	return nil
 }

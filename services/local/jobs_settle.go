@@ -26,7 +26,7 @@ func (c *JobCluster) settle(ctx context.Context) {
 		return
 	}
 	for pod, j := range lost {
-		p := podRun{driver: &driver{cluster: c, job: j, running: ctx}, life: ctx, name: pod}
+		p := podRun{driver: &driver{cluster: c, job: j, running: ctx}, until: ctx, name: pod}
 		p.ended(processEnding{reason: reasonLost, message: "it has died with an earlier sluice local"})
 	}
 }
