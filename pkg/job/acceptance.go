@@ -54,7 +54,7 @@ func (r *Run) merge(d Definition, m Message) (warnings []string, err error) {
 	if err != nil {
 		return warnings, err
 	}
-	r.TTL, r.DependsOn = merged.ttl, merged.dependsOn
+	r.TTL, r.DependsOn, r.Container = merged.ttl, merged.dependsOn, text(merged.container, "name")
 	if r.Request, err = writeBody(m.Body); err != nil {
 		return warnings, err
 	}

@@ -17,7 +17,7 @@ func TestEmptyBodyAsksForTheDefinitionAsItIs(t *testing.T) {
 		m := job.Message{Definition: "fibonacci", RunID: "r1", Requester: "10.0.0.7", Path: "/a/b", Body: []byte(body), Sequence: 7, Accepted: noon.Add(-time.Hour)}
 		run := job.Accept(d, m, noon)
 		want := job.Run{
-			ID: "r1", Definition: "fibonacci", Generation: d.Generation, SpecHash: job.RequestHash(m), Spec: run.Spec, Request: run.Request, Phase: job.Queued, Reason: job.ReasonAccepted,
+			ID: "r1", Definition: "fibonacci", Generation: d.Generation, SpecHash: job.RequestHash(m), Spec: run.Spec, Request: run.Request, Container: "fibonacci", Phase: job.Queued, Reason: job.ReasonAccepted,
 			Moves: []job.Move{{At: m.Accepted, Phase: job.Queued, Reason: job.ReasonAccepted}}, Attempt: 1, TTL: run.TTL, QueueDeadline: 5, StartDeadline: 600,
 			DependsOn: []string{"mysql"}, Logs: job.Logs{Save: "Always", TailLines: 10000, MaxBytes: 10485760}, Requester: "10.0.0.7", Path: "/a/b", Sequence: 7, QueuedAt: m.Accepted, UpdatedAt: m.Accepted,
 		}
@@ -251,6 +251,28 @@ func TestMessageThatCannotBeRun(t *testing.T) {
 		d.Template = json.RawMessage(template)
 		if run := ask(d, ""); run.Phase != job.Rejected || !strings.HasPrefix(run.Message, "definition: fibonacci cannot be run as it is: ") {
 			t.Errorf("%s: %s %s", template, run.Phase, run.Message)
+		}
+	}
+}
+
+// TestMainContainerOfAPod is found by its name: kubelets sort what they report, and webhooks add containers.
+func TestMainContainerOfAPod(t *testing.T) {
+	setup, agent, worker := job.Container{Name: "setup", Init: true}, job.Container{Name: "agent"}, job.Container{Name: "worker"}
+	for name, c := range map[string]struct {
+		main       string
+		containers []job.Container
+		want       string
+	}{
+		"sorted by name":          {"worker", []job.Container{setup, agent, worker}, "worker"},
+		"as in the template":      {"worker", []job.Container{worker, agent}, "worker"},
+		"of an earlier version":   {"", []job.Container{setup, agent, worker}, "agent"},
+		"renamed by a webhook":    {"other", []job.Container{setup, agent, worker}, "agent"},
+		"never an init container": {"setup", []job.Container{setup, agent}, "agent"},
+		"not reported yet":        {"worker", []job.Container{setup}, ""},
+		"no pod":                  {"worker", nil, ""},
+	} {
+		if got := (job.Run{Container: c.main}).MainContainer(job.Pod{Containers: c.containers}); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

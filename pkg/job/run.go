@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -64,11 +65,13 @@ type Run struct {
 	// Generation is that of the definition with which the run was accepted.
 	Generation string `json:"generation,omitempty"`
 	// SpecHash is RequestHash of its request: who comes with the same id and another request is refused.
-	SpecHash string `json:"specHash"`
+	SpecHash string `json:"specHash,omitempty"`
 	// Spec is the whole Job to create, without name, labels of ours, suspend and TTL; it is dropped from a final record.
 	Spec json.RawMessage `json:"spec,omitempty"`
 	// Request is the body of its message, from which a message that was lost is made again; empty for all defaults. It is dropped with Spec.
 	Request json.RawMessage `json:"request,omitempty"`
+	// Container names the main container of its pods, the one that requests change; empty if it is not known.
+	Container string `json:"container,omitempty"`
 
 	Phase   Phase  `json:"phase"`
 	Reason  string `json:"reason,omitempty"`
@@ -116,7 +119,8 @@ type Run struct {
 	// UpdatedAt is when phase, reason, message or counts were last written.
 	UpdatedAt time.Time `json:"updatedAt,omitzero"`
 
-	// Closed says that nothing is left to do: the end is announced, the message is out of the queue, the Job has its TTL or is gone.
+	// Closed says that nothing is left to do while there is the record: the end is announced, the Job has its TTL or is gone. The message may still be in the queue: where a run was rejected
+	// before somebody took it, say, or an ack was lost. The record keeps it from running, and goes after it.
 	Closed bool `json:"closed,omitempty"`
 }
 
@@ -177,6 +181,21 @@ type Container struct {
 	Reason   string `json:"reason,omitempty"`
 	// Message is the termination message.
 	Message string `json:"message,omitempty"`
+}
+
+// MainContainer names the container of the pod whose output is that of the run: the main one, or where the pod or the record has none the first that is no init container; empty if there is
+// none. Its place says nothing: kubelets sort what they report by name, and webhooks add containers.
+func (r Run) MainContainer(p Pod) (name string) {
+	for _, c := range slices.Backward(p.Containers) {
+		switch {
+		case c.Init:
+		case c.Name == r.Container:
+			return c.Name
+		default:
+			name = c.Name
+		}
+	}
+	return name
 }
 
 // LogPart is the kept output of one container.

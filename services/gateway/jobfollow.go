@@ -15,8 +15,9 @@ import (
 const (
 	// followPause is after how long something is tried again of which nobody tells.
 	followPause = time.Second
-	// followTries is how often in a row it may fail.
+	// followTries is how often in a row it may fail, and passTries after how often a pod that is over is taken to have no output, if none has come.
 	followTries = 30
+	passTries   = 2
 )
 
 var errStops = errors.New("the gateway stops")
@@ -34,6 +35,9 @@ type followedOutput struct {
 	// from is what is read now, nil if nothing is; done says that there is no more.
 	from io.ReadCloser
 	done bool
+	// said is what the answer says by itself next, and open that it is within a line.
+	said string
+	open bool
 	// failures counts what has failed since something has come.
 	failures int
 }
@@ -41,9 +45,6 @@ type followedOutput struct {
 // followOutput opens the output of a run to its end. If the run is over, that is what was kept of it.
 func (g *Gateway) followOutput(ctx context.Context, asked askedRun, wanted logRequest) (io.ReadCloser, error) {
 	f := &followedOutput{gateway: g, ctx: ctx, asked: asked, logProgress: logProgress{container: wanted.container}}
-	if d, ok := g.jobs.find(asked.job); ok {
-		f.main = d.Container
-	}
 	f.over, f.leave = g.jobs.runs.over(asked.runKey)
 	run, _, err := asked.read(ctx)
 	if err == nil && run.Phase.Final() {
@@ -81,7 +82,7 @@ func (f *followedOutput) begin(run job.Run, tail int) (err error) {
 
 // possible reports whether a pod has the container that is asked for, or may get it.
 func (f *followedOutput) possible(run job.Run) bool {
-	return len(run.Pods) == 0 || slices.ContainsFunc(run.Pods, func(p job.Pod) bool { return len(p.Containers) == 0 || f.containerOf(p) != "" })
+	return len(run.Pods) == 0 || slices.ContainsFunc(run.Pods, func(p job.Pod) bool { return len(p.Containers) == 0 || f.containerOf(run, p) != "" })
 }
 
 // skipTo counts the lines that there are: from then on it is known where the last ones begin, wherever the rest is read.
@@ -108,6 +109,11 @@ func (f *followedOutput) Read(p []byte) (int, error) {
 			}
 			continue
 		}
+		if f.said != "" {
+			n := copy(p, f.said)
+			f.said = f.said[n:]
+			return n, nil
+		}
 		n, err := f.from.Read(p)
 		if n > 0 {
 			f.failures = 0
@@ -118,6 +124,7 @@ func (f *followedOutput) Read(p []byte) (int, error) {
 			f.from, f.at.ended, f.at.silent = nil, errors.Is(err, io.EOF), errors.Is(err, errSilent)
 		}
 		if n > 0 {
+			f.open = p[n-1] != '\n'
 			return n, nil
 		}
 		if err != nil && !f.at.ended && !f.at.silent {
@@ -136,15 +143,15 @@ func (f *followedOutput) next() error {
 	var p *Problem
 	switch {
 	case errors.As(err, &p) && p.Type == problemKinds[unknownRun].Type():
-		f.done = true
-		return nil
+		return f.finish()
 	case err != nil:
 		return f.bear(err)
 	case run.Phase.Final():
 		return f.openKept(run)
 	case over: // that run is gone, and this another one with its id
-		f.done = true
-		return nil
+		return f.finish()
+	case f.lost(run):
+		return fmt.Errorf("%w: the pod %s is gone", errCut, f.at.pod)
 	case !f.choose(run):
 		return f.await(news, f.over, 0)
 	}
@@ -152,14 +159,42 @@ func (f *followedOutput) next() error {
 	switch err = f.openLive(); {
 	case err == nil:
 		return nil
+	case errors.Is(err, errCut) && !errors.Is(err, errShort):
+		return f.decide(err)
 	case errors.Is(err, bus.ErrNoJobrunner), errors.Is(err, bus.ErrNoLog) && !podOver(pod):
 		return f.await(news, f.over, followPause)
-	case errors.Is(err, bus.ErrNoLog) && f.failures >= followTries && (f.at.read == 0 || f.at.ended): // it is gone with its pod
+	case errors.Is(err, bus.ErrNoLog) && f.gone(): // with its pod
 		f.pass()
 		f.failures = 0
 		return nil
 	}
 	return f.bear(err)
+}
+
+// finish ends the answer of a run that is gone with its record.
+func (f *followedOutput) finish() error {
+	if f.at.torn() {
+		return fmt.Errorf("%w: the run is gone", errCut)
+	}
+	f.done = true
+	return nil
+}
+
+// decide takes that live output cannot be read on, and will not at any other time: a node does not bring back what it has dropped. If the run is over meanwhile, what was kept decides, as it may
+// have been read before the node did.
+func (f *followedOutput) decide(err error) error {
+	if closed(f.over) {
+		return nil
+	}
+	return err
+}
+
+// gone reports whether enough was tried for output of which there is said to be none, in a pod that is over.
+func (f *followedOutput) gone() bool {
+	if f.at.read == 0 {
+		return f.failures >= passTries
+	}
+	return f.failures >= followTries && f.at.ended
 }
 
 // request asks for what is to be read next of the present pod.
@@ -177,11 +212,18 @@ func (f *followedOutput) openLive() error {
 	if err != nil {
 		return err
 	}
-	if start := live.from.Start; start != f.at.start {
+	from := uncutOutput{live}
+	switch start := live.from.Start; {
+	case start == f.at.start:
+	case f.at.misses(start):
+		err = f.at.missed(start)
+	default:
 		f.at.renew(start)
 	}
-	from := uncutOutput{live}
-	if err := f.at.resume(from); err != nil {
+	if err == nil {
+		err = f.at.resume(from)
+	}
+	if err != nil {
 		_ = from.Close() // it was only read
 		return err
 	}
@@ -196,6 +238,9 @@ func (f *followedOutput) openKept(run job.Run) error {
 		f.done = true
 		return err
 	}
+	if part.Truncated && f.at.read == 0 {
+		f.tell()
+	}
 	kept, err := f.gateway.deps.Bus.GetLog(f.ctx, part.Object)
 	if err == nil {
 		err = f.at.resume(kept)
@@ -208,13 +253,25 @@ func (f *followedOutput) openKept(run job.Run) error {
 		_ = kept.Close() // it was only read
 	}
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, errCut) && f.at.silent: // no more was kept, or not all
+	case errors.Is(err, errCut) && f.at.silent: // it is only the end of what was kept, and all has come
 		f.at.ended = true
 		return nil
 	case errors.Is(err, errCut), errors.Is(err, bus.ErrNoLog):
 		return err
 	}
 	return f.bear(err)
+}
+
+// tell says that older lines are missing of a part of which nothing was read, as the answer without follow does. Then it is not known any more either which of its lines are wanted: all are.
+func (f *followedOutput) tell() {
+	if f.at.told {
+		return
+	}
+	f.at.renew(f.at.start)
+	f.at.told, f.said = true, linesMissing
+	if f.open { // the pod before it has ended within a line
+		f.said, f.open = "\n"+f.said, false
+	}
 }
 
 // bear waits before something that has failed is tried again. The error is the given one if that goes on.

@@ -46,11 +46,14 @@ func (g *Gateway) openKept(ctx context.Context, run job.Run, wanted logRequest) 
 	return output, nil
 }
 
+// linesMissing says that a part does not begin where the output did.
+const linesMissing = "(older lines are missing)\n"
+
 // partTitle is the line before a part, as tail(1) writes it.
 func partTitle(part job.LogPart, first bool) string {
 	title := fmt.Sprintf("==> %s %s <==\n", part.Pod, part.Container)
 	if part.Truncated {
-		title += "(older lines are missing)\n"
+		title += linesMissing
 	}
 	if !first { // the part before it may have ended within a line
 		title = "\n" + title

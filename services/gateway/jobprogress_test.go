@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"pgregory.net/rapid"
 
@@ -43,9 +44,9 @@ func TestChooseOutput(t *testing.T) {
 		"nothing after it":              {[]job.Pod{failed}, logPlace{pod: "1", container: "c", ended: true}, nil, "", " false"},
 		"never back to what was passed": {[]job.Pod{failed, running}, logPlace{pod: "2", container: "c", ended: true}, []string{"1"}, "", "2 c false"},
 	} {
-		l := logProgress{container: c.container, main: 1, at: c.at, passed: c.passed}
+		l := logProgress{container: c.container, at: c.at, passed: c.passed}
 		now := "false"
-		if l.choose(job.Run{Pods: c.pods}) {
+		if l.choose(job.Run{Container: "c", Pods: c.pods}) {
 			now = "true"
 		}
 		if got := strings.TrimLeft(l.at.pod+" "+l.at.container+" "+now, " "); got != strings.TrimLeft(c.want, " ") {
@@ -57,8 +58,9 @@ func TestChooseOutput(t *testing.T) {
 // TestChooseKeptOutput: what is read next of a run that is over.
 func TestChooseKeptOutput(t *testing.T) {
 	t.Parallel()
-	parts := []job.LogPart{{Pod: "1", Container: "init"}, {Pod: "1", Container: "c"}, {Pod: "2", Container: "side"}, {Pod: "2", Container: "c"}, {Pod: "gone", Container: "x"}}
-	run := job.Run{Pods: []job.Pod{podIs("1", "Failed", 2), podIs("2", "Failed", 1), podIs("3", "Failed", 1)}, Log: parts}
+	parts := []job.LogPart{{Pod: "1", Container: "init"}, {Pod: "1", Container: "c"}, {Pod: "2", Container: "side"}, {Pod: "2", Container: "c"}, {Pod: "4", Container: "c"},
+		{Pod: "gone", Container: "agent"}, {Pod: "gone", Container: "c"}}
+	run := job.Run{Container: "c", Pods: []job.Pod{podIs("1", "Failed", 2), podIs("2", "Failed", 1), podIs("3", "Failed", 1), podIs("4", "Failed", 4)}, Log: parts}
 	for name, c := range map[string]struct {
 		at     logPlace
 		passed []string
@@ -70,14 +72,19 @@ func TestChooseKeptOutput(t *testing.T) {
 		"the next":             {logPlace{pod: "1", container: "c", start: 2, read: 9, ended: true}, nil, "2 c 0", false},
 		"a later start":        {logPlace{pod: "1", container: "c", start: 1, read: 9, ended: true}, nil, "1 c 0", false},
 		"all of it was whole":  {logPlace{pod: "1", container: "c", read: 9, ended: true}, nil, "2 c 0", false},
-		"of a pod that is not": {logPlace{}, []string{"1", "2"}, "gone x 0", false},
-		"no more":              {logPlace{}, []string{"1", "2", "gone"}, "", false},
-		"nothing was printed":  {logPlace{pod: "3", container: "c"}, []string{"1", "2", "gone"}, "", false},
-		"silence, no rest":     {logPlace{pod: "3", container: "c", read: 9, silent: true}, []string{"1", "2", "gone"}, "", false},
+		"a start was cut":      {logPlace{pod: "1", container: "c", start: 1, read: 9}, nil, "", true},
+		"cut without a byte":   {logPlace{pod: "1", container: "c", start: 1}, nil, "1 c 0", false},
+		"a start fell silent":  {logPlace{pod: "1", container: "c", start: 1, read: 9, silent: true}, nil, "1 c 0", false},
+		"the next start":       {logPlace{pod: "4", container: "c", start: 3, read: 9, ended: true}, nil, "4 c 0", false},
+		"starts in between":    {logPlace{pod: "4", container: "c", start: 2, read: 9, ended: true}, nil, "", true},
+		"of a pod that is not": {logPlace{}, []string{"1", "2", "4"}, "gone c 0", false},
+		"no more":              {logPlace{}, []string{"1", "2", "4", "gone"}, "", false},
+		"nothing was printed":  {logPlace{pod: "3", container: "c"}, []string{"1", "2", "4", "gone"}, "", false},
+		"silence, no rest":     {logPlace{pod: "3", container: "c", read: 9, silent: true}, []string{"1", "2", "4", "gone"}, "", false},
 		"silence, maybe rest":  {logPlace{pod: "1", container: "c", start: 2, read: 9, silent: true}, nil, "1 c 9", false},
-		"no rest":              {logPlace{pod: "3", container: "c", read: 9}, []string{"1", "2", "gone"}, "", true},
+		"no rest":              {logPlace{pod: "3", container: "c", read: 9}, []string{"1", "2", "4", "gone"}, "", true},
 	} {
-		l := logProgress{main: 1, at: c.at, passed: c.passed}
+		l := logProgress{at: c.at, passed: c.passed}
 		part, found, err := l.chooseKept(run)
 		want := ""
 		if found {
@@ -93,7 +100,7 @@ func TestChooseKeptOutput(t *testing.T) {
 func TestPlaceIsFoundAgain(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`([a-c]{0,3}\n?){0,9}`).Draw(t, "text")
+		text := strings.Repeat("long\n", rapid.IntRange(0, 1).Draw(t, "more than the head")*maxHead/4) + rapid.StringMatching(`([a-c]{0,3}\n?){0,9}`).Draw(t, "text")
 		skip := rapid.IntRange(0, strings.Count(text, "\n")).Draw(t, "skip")
 		place := logPlace{skip: skip}
 		var got strings.Builder
@@ -108,12 +115,56 @@ func TestPlaceIsFoundAgain(t *testing.T) {
 			if err := place.resume(strings.NewReader("x" + text)); !errors.Is(err, errCut) {
 				t.Fatalf("it is found in another output: %v", err)
 			}
-			if err := place.resume(strings.NewReader(text[:place.read-1])); !errors.Is(err, io.EOF) {
+			if err := place.resume(strings.NewReader(text[:place.read-1])); !errors.Is(err, errShort) || !errors.Is(err, errCut) || errors.Is(err, io.EOF) {
 				t.Fatalf("it is found in less: %v", err)
+			}
+			if other := text[:place.read-1] + "x"; place.read > 0 && !errors.Is(place.resume(strings.NewReader(other+text)), errCut) {
+				t.Fatal("it is found where the last byte is another one")
 			}
 		}
 		if want := strings.Join(strings.SplitAfter(text, "\n")[skip:], ""); got.String() != want {
 			t.Fatalf("%q, want %q", got.String(), want)
 		}
 	})
+}
+
+// TestAnotherOutputShowsAtOnce: what it prints is not swallowed until it is as long as what has come.
+func TestAnotherOutputShowsAtOnce(t *testing.T) {
+	t.Parallel()
+	var place logPlace
+	place.took([]byte(strings.Repeat("some line\n", 10_000)))
+	for _, text := range []string{"x", "some other line\n", strings.Repeat("some line\n", 100) + "the end\n"} {
+		from := io.MultiReader(iotest.OneByteReader(strings.NewReader(text)), iotest.ErrReader(errors.New("it was read on")))
+		if err := place.resume(from); !errors.Is(err, errCut) || errors.Is(err, errShort) {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+	broken := errors.New("broken")
+	for _, n := range []int{0, 100, maxHead, maxHead + 1, 99_999} {
+		from := io.MultiReader(strings.NewReader(strings.Repeat("some line\n", 10_000)[:n]), iotest.ErrReader(broken))
+		if err := place.resume(from); !errors.Is(err, broken) {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestLostPod: the rest of what is read is lost with its pod, unless all of it has come.
+func TestLostPod(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		at   logPlace
+		want bool
+	}{
+		"none yet": {logPlace{}, false},
+		"unread":   {logPlace{pod: "gone"}, false},
+		"cut":      {logPlace{pod: "gone", read: 1}, true},
+		"ended":    {logPlace{pod: "gone", read: 1, ended: true}, false},
+		"silent":   {logPlace{pod: "gone", read: 1, silent: true}, false},
+		"there":    {logPlace{pod: "1", read: 1}, false},
+	} {
+		l := logProgress{at: c.at}
+		if got := l.lost(job.Run{Pods: []job.Pod{podIs("1", "Running", 1)}}); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

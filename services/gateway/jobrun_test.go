@@ -21,7 +21,7 @@ func TestDescribeRun(t *testing.T) {
 	f := startJobs(t)
 	f.define(definition("a", job.Public))
 	first, id := f.ask("a", ""), f.ask("a", `{"nonsense":1}`)
-	answer := f.send("GET", "/jobs/a/runs/"+id, "")
+	answer := f.inside("GET", "/jobs/a/runs/"+id)
 	got := read[shownRun](t, answer)
 	if got.Phase != job.Queued || got.Position != 2 || got.ID != id || got.Definition != "a" || len(got.Warnings) != 1 || strings.Contains(answer.body, "example/batch") || strings.Contains(answer.body, `"spec"`) {
 		t.Errorf("%s", answer.body)

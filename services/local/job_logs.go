@@ -27,6 +27,9 @@ type podLog struct {
 	closed  bool       // guarded by closing, as the files are while they are being closed
 }
 
+// errDropped says that output was dropped before it was read.
+var errDropped = errors.New("the output was dropped before it was read: more came than is kept")
+
 // openPodLog reads from the last tail lines on, 0 for all. The error wraps jobrunner.ErrNoOutput if there is nothing.
 func openPodLog(ctx context.Context, output *podOutput, tail int, follow bool) (*podLog, error) {
 	l := &podLog{output: output, follow: follow}
@@ -160,8 +163,8 @@ func (l *podLog) Read(p []byte) (int, error) {
 		}
 		select {
 		case <-wait:
-		case <-l.stopped:
-			return 0, io.EOF
+		case <-l.stopped: // which is not the end of the output
+			return 0, fmt.Errorf("read the output of pod %s: %w", l.output.pod, context.Canceled)
 		}
 	}
 }
@@ -212,30 +215,30 @@ func (l *podLog) advance() (more bool, wait <-chan struct{}, err error) {
 	return false, o.grown, nil
 }
 
-// turn goes on with the file that came after this one, once this one is read. It is called with the mutex of the output held. Whoever reads too slowly
-// misses what was dropped meanwhile.
+// turn goes on with the file that came after this one, once this one is read. It is called with the mutex of the output held. The error is errDropped for who reads too slowly: what he has
+// missed must not be missing in silence.
 func (l *podLog) turn() (more bool, wait <-chan struct{}, err error) {
 	if info, err := l.files[0].Stat(); err == nil && l.read < info.Size() {
 		return true, nil, nil
 	}
 	var next []*os.File
 	names := []string{outputSuffix}
-	if l.output.halves > l.halves+1 {
+	switch behind := l.output.halves - l.halves; {
+	case behind > 2:
+		return false, nil, fmt.Errorf("read the output of pod %s: %w", l.output.pod, errDropped)
+	case behind == 2:
 		names = []string{olderSuffix, outputSuffix}
 	}
 	for _, suffix := range names {
 		file, err := l.output.root.Open(l.output.pod + suffix)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if errors.Is(err, fs.ErrNotExist) { // the pod is gone with its output
+			err = errDropped
 		}
 		if err != nil {
 			closeAll(next)
 			return false, nil, fmt.Errorf("open the output of pod %s: %w", l.output.pod, err)
 		}
 		next = append(next, file)
-	}
-	if len(next) == 0 {
-		return false, nil, nil
 	}
 	l.closeFiles()
 	l.files, l.halves, l.read = next, l.output.halves, 0
