@@ -114,12 +114,60 @@ func (b *Bus) NewJobConsumer(definition string, most int) *Consumer {
 
 // BuryJob keeps the request as a dead letter, repeating until ctx ends, then takes it out of the queue. A request that is buried twice is kept once.
 func (b *Bus) BuryJob(ctx context.Context, d *Delivery, reason, detail string) error {
+	if err := b.keepDead(ctx, d, reason, detail); err != nil {
+		return err
+	}
+	return d.Done(ctx)
+}
+
+// BuryJobAt is BuryJob of the request at a place in the queue that nobody has been given; it is no error if it is not there any more.
+func (b *Bus) BuryJobAt(ctx context.Context, sequence uint64, reason, detail string) error {
+	d, err := b.deliveryAt(ctx, sequence)
+	if err != nil || d == nil {
+		return err
+	}
+	if err := b.keepDead(ctx, d, reason, detail); err != nil {
+		return err
+	}
+	return b.DropJob(ctx, sequence)
+}
+
+// keepDead stores the dead letter of a request.
+func (b *Bus) keepDead(ctx context.Context, d *Delivery, reason, detail string) error {
 	death := Death{Reason: reason, Detail: detail, At: time.Now()}
 	msg := &nats.Msg{Subject: b.DeadJobSubject(d.job.Definition), Header: deadHeader(d, death), Data: d.message.Data}
 	if _, err := b.publish(ctx, msg, "deadjob-"+formatCallID(d.made.UnixMilli(), d.Sequence)); err != nil {
 		return fmt.Errorf("store the dead letter of %s: %w", d.name(), err)
 	}
-	return d.Done(ctx)
+	return nil
+}
+
+// JobAt returns the request at that place in the queue; ok is false if there is none. One of the last moment may be missing. What is wrong with it is in its Wrong.
+func (b *Bus) JobAt(ctx context.Context, sequence uint64) (m job.Message, ok bool, err error) {
+	d, err := b.deliveryAt(ctx, sequence)
+	if err != nil || d == nil {
+		return job.Message{}, false, err
+	}
+	return d.job, true, nil
+}
+
+// deliveryAt is the request at that place as if it had been delivered, but for its handle; nil if there is none, or none that can be read.
+func (b *Bus) deliveryAt(ctx context.Context, sequence uint64) (d *Delivery, err error) {
+	_, err = b.scan(ctx, b.JobsStream(), lookup{Sequence: sequence, Next: b.AllJobs(), Batch: 1}, func(msg *storedMessage) bool {
+		if msg.Sequence == sequence {
+			d = &Delivery{bus: b, Sequence: sequence, Accepted: msg.Time, message: &nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: msg.Data}}
+		}
+		return false
+	})
+	if err != nil || d == nil {
+		return nil, err
+	}
+	made, err := b.lookUpMade(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.readJob(made)
+	return d, nil
 }
 
 // DropJob takes a request out of the queue that nobody has been given; it is no error if it is not there any more. A place means another request when the stream

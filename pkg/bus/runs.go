@@ -14,6 +14,9 @@ import (
 	"github.com/sluicefaas/sluice/pkg/job"
 )
 
+// ErrUnreadable says that what is stored under the key of a run is no record of it.
+var ErrUnreadable = errors.New("not the record of this run")
+
 // maxRunHeader is room for the header of the message that a record travels in.
 const maxRunHeader = 4 << 10
 
@@ -136,7 +139,7 @@ func (r *Runs) Get(ctx context.Context, definition, id string) (run job.Run, rev
 // parseRun reads the value of a key.
 func parseRun(key string, value []byte) (run job.Run, err error) {
 	if err := json.Unmarshal(value, &run); err != nil || run.Definition+"."+run.ID != key {
-		return job.Run{}, errors.Join(err, errors.New("not the record of this run"))
+		return job.Run{}, errors.Join(err, ErrUnreadable)
 	}
 	return run, nil
 }

@@ -56,6 +56,7 @@ func (r *Runs) Await(ctx context.Context, definition, id string, wanted func(job
 // RunsReader is told what the bucket holds, from one goroutine.
 type RunsReader interface {
 	ApplyRun(run job.Run, revision uint64)
+	// RemoveRun says that the record is gone. ApplyRun may follow at once with an older one, of a lower revision than before: then the bucket was rolled back.
 	RemoveRun(definition, id string)
 	// AppliedRuns says that everything up to the revision has been told.
 	AppliedRuns(revision uint64)
@@ -63,6 +64,11 @@ type RunsReader interface {
 
 // Watch tells reader every record and each change until ctx ends, as current as it can be. A record that cannot be read is passed over, with a notice.
 func (r *Runs) Watch(ctx context.Context, reader RunsReader) error {
+	remove := func(key string) {
+		if definition, id, ok := strings.Cut(key, "."); ok {
+			reader.RemoveRun(definition, id)
+		}
+	}
 	return r.bus.watch(ctx, watched{
 		what: "the runs", kv: r.kv, announced: r.bus.AllRunRevisions(),
 		apply: func(key string, value []byte, revision uint64) error {
@@ -72,11 +78,6 @@ func (r *Runs) Watch(ctx context.Context, reader RunsReader) error {
 			}
 			return err
 		},
-		remove: func(key string) {
-			if definition, id, ok := strings.Cut(key, "."); ok {
-				reader.RemoveRun(definition, id)
-			}
-		},
-		applied: reader.AppliedRuns,
+		remove: remove, rolledBack: remove, applied: reader.AppliedRuns,
 	})
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,13 +20,13 @@ const (
 )
 
 // scan tells the messages of a stream that have the subject from.Next, which may have wildcards, from from.Sequence on and in their order, until each returns false.
-// It returns the place after the last one that was told. At most one batch is in memory at a time. It asks any server that has the stream: one that is
+// It returns the place after the last one that was told. At most one batch is in memory at a time, of from.Batch messages or scanBatch. It asks any server that has the stream: one that is
 // behind has not the newest ones. While none answers it asks again, from where it was, for as long as a publish is repeated.
 func (b *Bus) scan(ctx context.Context, stream string, from lookup, each func(*storedMessage) bool) (next uint64, err error) {
 	s := &scanner{bus: b, stream: stream, each: each, next: max(1, from.Sequence)}
 	for more := true; more; {
 		before := s.next
-		more, err = s.batch(ctx, from.Next)
+		more, err = s.batch(ctx, lookup{Next: from.Next, Batch: cmp.Or(from.Batch, scanBatch), MaxBytes: scanBytes})
 		switch {
 		case err != nil && s.next > before && ctx.Err() == nil: // what was told may have taken the time
 			more = true
@@ -49,11 +50,12 @@ type scanner struct {
 }
 
 // batch asks for the next messages, repeating while nobody answers.
-func (s *scanner) batch(ctx context.Context, subject string) (more bool, err error) {
+func (s *scanner) batch(ctx context.Context, what lookup) (more bool, err error) {
 	ctx, cancel := s.bus.patiently(ctx)
 	defer cancel()
 	err = retry(ctx, func(ctx context.Context) error {
-		more, err = s.ask(ctx, lookup{Sequence: s.next, Next: subject, Batch: scanBatch, MaxBytes: scanBytes})
+		what.Sequence = s.next
+		more, err = s.ask(ctx, what)
 		return err
 	})
 	return more, err

@@ -35,6 +35,8 @@ type watched struct {
 	apply   func(key string, value []byte, revision uint64) error
 	remove  func(key string)
 	applied func(revision uint64)
+	// rolledBack, if it is not nil, says that the value which comes next is older than the one that was told: the bucket has lost the newer one.
+	rolledBack func(key string)
 }
 
 // watch tells every key of the bucket and each change until ctx ends. A watch can go stale without an error when a server
@@ -82,9 +84,10 @@ type follower struct {
 	heard atomic.Uint64
 }
 
-// knownKey is what is known of a key that has a value: the revision that was told, and in which watch it was seen last.
+// knownKey is what is known of a key that has a value: the revision that was told, when it was written, in Unix nanoseconds, and in which watch it was seen last.
 type knownKey struct {
 	revision uint64
+	created  int64 // tells two of the same revision apart, of which one was lost
 	start    int
 }
 
@@ -173,23 +176,29 @@ func (w *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 	}
 }
 
-// take tells one entry if it is newer than what is known of its key: a watch repeats all keys when it starts.
+// take tells one entry if it is news: a watch repeats all keys when it starts. It tells each key in the order of its revisions. So what it tells first of a key, and is older than
+// what an earlier watch has told, is what there is: the bucket was rolled back, or this is from a server that is behind and will tell the rest.
 func (w *follower) take(entry jetstream.KeyValueEntry) {
-	key, revision := entry.Key(), entry.Revision()
+	key, revision, created := entry.Key(), entry.Revision(), entry.Created().UnixNano()
 	w.revision = max(w.revision, revision)
-	known := w.known[key].revision
+	known := w.known[key]
+	older := revision < known.revision || revision == known.revision && created != known.created
 	switch {
 	case entry.Operation() != jetstream.KeyValuePut:
-		if revision > known {
+		if revision > known.revision {
 			delete(w.known, key) // new ones come for ever
 			w.remove(key)
 		}
 		return
-	case revision >= known:
-		w.known[key] = knownKey{revision, w.start}
-	}
-	if revision <= known {
+	case older && known.start == w.start: // late
 		return
+	}
+	w.known[key] = knownKey{revision, created, w.start}
+	if revision == known.revision && !older {
+		return
+	}
+	if older && w.rolledBack != nil {
+		w.rolledBack(key)
 	}
 	if err := w.apply(key, entry.Value(), revision); err != nil {
 		w.bus.notices.tell("value of "+key+" in "+w.kv.Bucket()+" is passed over", err)

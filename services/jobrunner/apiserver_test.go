@@ -31,7 +31,7 @@ type apiServer struct {
 	quota       int                         // of Jobs, 0 for none
 	script      func(request) error         // decides about a request before it has its effect
 	fate        func(request) error         // decides about its answer
-	calls       map[string]int              // by verb
+	calls       map[string]int              // by verb, and by verb and done for those that have had their effect
 	outputs     map[outputKey]*outputScript // of containers
 	complaints  []string                    // in their order
 	started     map[string][]string         // by run and attempt: the UIDs of Jobs whose pods were started
@@ -132,6 +132,9 @@ func (o *object) seen() job.Object {
 
 var errServer = errors.New("the API server has no time")
 
+// done follows the verb of a request that has had its effect.
+const done = " done"
+
 // serve does a request, unless the script has another fate for it.
 func (s *apiServer) serve(ctx context.Context, verb, name string, do func() error) error {
 	r := request{verb, name}
@@ -149,6 +152,7 @@ func (s *apiServer) serve(ctx context.Context, verb, name string, do func() erro
 	}
 	s.mu.Lock()
 	err := do()
+	s.calls[verb+done]++
 	s.mu.Unlock()
 	if fate != nil && err == nil {
 		err = fate(r)
@@ -311,8 +315,11 @@ func (s *apiServer) Arm(ctx context.Context, name, uid string, ttl int32) error 
 }
 
 // Delete implements Cluster.
-func (s *apiServer) Delete(ctx context.Context, name, uid string) error {
+func (s *apiServer) Delete(ctx context.Context, name, uid, version string) error {
 	return s.serve(ctx, "delete", name, func() error {
+		if o := s.jobs[name]; o != nil && version != "" && o.Version != version {
+			return ErrChanged
+		}
 		if o := s.jobs[name]; o != nil && o.UID == uid && !o.Deleting {
 			s.deleteLocked(o)
 		}

@@ -20,7 +20,9 @@ type backlog struct {
 	published, whole chan struct{}
 	// begin is closed when all records are known.
 	begin chan struct{}
-	// short is since when a definition has fewer requests than records that wait for them. The goroutine of Run owns it, and wholeAt, when all were last looked at, and due, when
+	// writing are the definitions of the records that are being written, by the place of the request. The goroutine of Run owns it, as what follows.
+	writing map[uint64]string
+	// short is since when a definition has fewer requests than records that wait for them; wholeAt is when all were last looked at, and due when
 	// they are to be looked at again, zero for not yet.
 	short        map[string]time.Time
 	wholeAt, due time.Time
@@ -149,7 +151,11 @@ func (r *Runner) recordAll(ctx context.Context, at *scan, batch []job.Message) (
 		return 0, err
 	}
 	for _, request := range found.missing {
-		if err := r.record(ctx, request); err != nil {
+		err := r.record(ctx, request)
+		if errors.Is(err, bus.ErrUnreadable) {
+			continue // that is told when it is taken
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -182,15 +188,12 @@ func question[T any](ctx context.Context, r *Runner, ask func(now time.Time) T) 
 func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missing []unrecorded, looked int) {
 	before := map[string]int{} // by definition, the requests of the batch that nobody has taken
 	looked = len(batch)
+	r.backlog.writing = map[uint64]string{}
 	for i, m := range batch {
 		if job.ValidRunID(m.RunID) != nil {
 			continue
 		}
-		d, defined := job.Find(m.Definition, r.catalog.shown)
-		k := key{d.Name, m.RunID}
-		if !defined {
-			k.definition = m.Definition
-		}
+		k, d, defined := r.meant(m)
 		if at.seen != nil { // it is in the queue, whatever becomes of its record
 			at.seen[k] = struct{}{}
 		}
@@ -203,9 +206,22 @@ func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missi
 			continue
 		}
 		missing = append(missing, unrecorded{m, d, before[d.Name], gate})
+		r.backlog.writing[m.Sequence] = d.Name
 		before[d.Name]++
 	}
 	return missing, looked
+}
+
+// meant is the run that a request is about, with its definition if there is one.
+func (r *Runner) meant(m job.Message) (k key, d job.Definition, defined bool) {
+	name := m.Definition
+	if d, defined = job.Find(m.Definition, r.catalog.shown); defined {
+		name = d.Name
+	}
+	if k = r.owner(m, name); k.definition != name {
+		d, defined = r.catalog.active[k.definition]
+	}
+	return k, d, defined
 }
 
 // gateOf is what a request of the definition with these dependencies waits for that is not in our hands, and has so many others before it.

@@ -107,7 +107,7 @@ func TestOutputOfPodsThatAreRestartedInPlace(t *testing.T) {
 	f.startSynced()
 	f.publish("fib", "r1", "")
 	f.phase("fib", "r1", job.Running)
-	eventually(t, "it is followed", func() bool { return f.api.count("logs") == 1 })
+	eventually(t, "it is followed", func() bool { return f.api.count("logs"+done) == 1 })
 	o := f.api.of("r1")
 	pod := o.Pods[0].Name
 	// The container ends and is started again.
@@ -116,7 +116,7 @@ func TestOutputOfPodsThatAreRestartedInPlace(t *testing.T) {
 		f.api.outputs[outputKey{pod, "main"}] = &outputScript{text: "second\n", ended: make(chan struct{})}
 	})
 	f.api.change("r1", func(o *object) { o.Pods[0].Containers[0].Restarts = 1 })
-	eventually(t, "it is followed again", func() bool { return f.api.count("logs") >= 2 })
+	eventually(t, "it is followed again", func() bool { return f.api.count("logs"+done) >= 2 })
 	f.api.set(func() { f.api.silenceLocked(pod, true) })
 	f.api.change("r1", func(o *object) {
 		o.End, o.EndReason, o.Pods, o.Counts = job.Failed, "BackoffLimitExceeded", nil, job.Counts{Failed: 1}
@@ -167,7 +167,7 @@ func TestLiveOutput(t *testing.T) {
 	read := func(request bus.LogRequest) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), long)
 		defer cancel()
-		r, err := f.bus.OpenLog(ctx, request)
+		r, err := f.openLog(ctx, request)
 		if err != nil {
 			return "", err
 		}
@@ -204,11 +204,13 @@ func TestLiveOutput(t *testing.T) {
 		}
 	}
 
+	before := f.api.count("logs")
 	followed := make(chan string, 1)
 	go func() {
 		text, _ := read(bus.LogRequest{Definition: "fib", RunID: "r1", Follow: true})
 		followed <- text
 	}()
+	eventually(t, "it is read", func() bool { return f.api.count("logs") > before })
 	select {
 	case text := <-followed:
 		t.Fatalf("it ended before the container did: %q", text)

@@ -38,8 +38,9 @@ type Cluster interface {
 	Resume(ctx context.Context, name, uid, version string) (*job.Object, error)
 	// Arm gives the Job with that UID its TTL. It is no error if the Job is gone.
 	Arm(ctx context.Context, name, uid string, ttl int32) error
-	// Delete begins to delete the Job with that UID, and all of its pods before it. It is no error if it is gone.
-	Delete(ctx context.Context, name, uid string) error
+	// Delete begins to delete the Job with that UID, and all of its pods before it. It is no error if it is gone. With a version, empty for any, it is refused with ErrChanged
+	// unless the Job is of that version.
+	Delete(ctx context.Context, name, uid, version string) error
 	// Complain tells whoever looks at what the definition is made of that it is refused, with a sentence that says so. It does not wait.
 	Complain(d job.Definition, sentence string)
 	// Logs reads the output of one container of a pod, from the last tail lines on (0 for all); with follow until the container has ended.

@@ -36,15 +36,28 @@ func (h *troubles) over(p place) { h.failing[p] = false }
 
 // failed puts the run's next step off. The first failure of many is logged.
 func (r *Runner) failed(t *tracked, p place, err error, now time.Time) {
+	r.putOff(t, p, now)
+	if !r.troubles.failing[p] {
+		r.deps.Logger.Warn().Err(err).Str("job", t.definition).Str("run", t.id).Msg(p.String() + " does not do what runs need: it will be tried again")
+	}
+	r.troubles.failing[p] = true
+}
+
+// putOff lets the run's next step wait, the longer the more in a row have failed.
+func (r *Runner) putOff(t *tracked, p place, now time.Time) {
 	if t.failedOn != p {
 		t.failures = 0
 	}
 	t.failures, t.failedOn = t.failures+1, p
 	t.notBefore = now.Add(r.pause(t.failures))
-	if !r.troubles.failing[p] {
-		r.deps.Logger.Warn().Err(err).Str("job", t.definition).Str("run", t.id).Msg(p.String() + " does not do what runs need: it will be tried again")
+	r.review(t.definition) // others need not wait for it
+}
+
+// unreadable puts a run off whose record somebody has to mend or remove: its request waits in our hands.
+func (r *Runner) unreadable(t *tracked, err error, now time.Time) {
+	if r.putOff(t, onBus, now); t.failures == 1 {
+		r.deps.Logger.Error().Err(err).Str("job", t.definition).Str("run", t.id).Msg("the record of a run cannot be read: the run waits until somebody has removed it")
 	}
-	r.troubles.failing[p] = true
 }
 
 // pause is how long a step waits that has failed so many times in a row.

@@ -19,7 +19,7 @@ func TestH6(t *testing.T) {
 	} {
 		t.Run(trouble.reason, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, definition("fib", 1, func(d *job.Definition) { d.StartDeadline = 2 }))
+			f := newFixture(t, definition("fib", 1, func(d *job.Definition) { d.StartDeadline = 10 }))
 			f.api.plan = func(job.Object) plan { return plan{end: stuck} }
 			f.startSynced()
 			f.publish("fib", "r1", "")

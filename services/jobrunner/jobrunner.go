@@ -63,6 +63,8 @@ type Runner struct {
 	timing  timing
 	// events are handled one at a time by Run's goroutine.
 	events chan func(now time.Time)
+	// known is closed when all runs and Jobs are known, as ready says.
+	known chan struct{}
 	// done is closed when Run handles no more events.
 	done chan struct{}
 	// synced is closed once every definition that existed at the start is shared.
@@ -81,6 +83,8 @@ type Runner struct {
 	byName    map[string]*tracked
 	shelf     shelf
 	shelvedAt map[key]uint64
+	// doubtful are records on the shelf that are to be read: the watch says that they are gone, say.
+	doubtful map[key]struct{}
 	// strays are Jobs of ours that belong to no tracked run.
 	strays map[string]stray
 	// dirty are the runs to decide about when the event is over, stale the definitions whose slots or requests have changed.
@@ -112,8 +116,8 @@ func New(config Config, deps Deps) *Runner {
 	const backlogOfEvents = 1024
 	r := &Runner{
 		config: config, deps: deps, metrics: newMetrics(deps.Registry), timing: standardTiming,
-		events: make(chan func(time.Time), backlogOfEvents), done: make(chan struct{}), synced: make(chan struct{}),
-		tracked: map[key]*tracked{}, byName: map[string]*tracked{}, shelf: shelf{}, shelvedAt: map[key]uint64{}, strays: map[string]stray{},
+		events: make(chan func(time.Time), backlogOfEvents), known: make(chan struct{}), done: make(chan struct{}), synced: make(chan struct{}),
+		tracked: map[key]*tracked{}, byName: map[string]*tracked{}, shelf: shelf{}, shelvedAt: map[key]uint64{}, doubtful: map[key]struct{}{}, strays: map[string]stray{},
 		dirty: map[*tracked]struct{}{}, stale: map[string]struct{}{}, waiting: map[string]time.Time{},
 		kinds: map[string]*kind{}, catalog: newCatalog(), queues: newQueues(),
 		slots: newSlots(config), needs: newNeeds(), backlog: newBacklog(),
@@ -173,7 +177,7 @@ func (r *Runner) work(ctx context.Context, reconnects <-chan struct{}) error {
 	}
 	follow("watch the cluster", func(ctx context.Context) error { return r.deps.Cluster.Watch(ctx, observer{r}) })
 	follow("watch the records", func(ctx context.Context) error { return r.runs.Watch(ctx, recordReader{r}) })
-	follow("serve output", func(ctx context.Context) error { return r.deps.Bus.ServeLogs(ctx, r.openLog) })
+	follow("serve output", r.serveOutput)
 	r.helpers.Go(func() { r.followBacklog(ctx) })
 	r.helpers.Go(func() { r.pollDepths(ctx) })
 	err := r.loop(ctx, reconnects, ended)
@@ -232,6 +236,7 @@ func (r *Runner) onTick(now time.Time) {
 		r.keepDelivery(t, now)
 		r.touch(t)
 	}
+	r.lookAtDoubtful()
 	r.lookAtStrays(now)
 	r.lookAtDeadlines(now)
 	r.keepAwake(now)
@@ -248,6 +253,7 @@ func (r *Runner) onReconnect(now time.Time) {
 		r.touch(t)
 	}
 	r.catalog.notBefore = time.Time{}
+	r.doubtUntold()
 	r.backlog.again(now, r.timing.lost)
 }
 

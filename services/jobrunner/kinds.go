@@ -74,10 +74,12 @@ const refusedChange = "the definition as it is now is not used, as it was before
 func isRefusedChange(sentence string) bool { return strings.HasPrefix(sentence, refusedChange) }
 
 // settled reports whether it is decided which definition holds, and the bucket has it.
-func (k *kind) settled() bool {
+func (k *kind) settled() bool { return k.decided() && k.upToDate() }
+
+// decided reports whether the cluster has been asked about the definition as it should be.
+func (k *kind) decided() bool {
 	wanted := k.wanted()
-	decided := wanted == nil || k.checked == wanted.Generation || current(k.tried, wanted) || current(k.good, wanted)
-	return decided && k.upToDate()
+	return wanted == nil || k.checked == wanted.Generation || current(k.tried, wanted) || current(k.good, wanted)
 }
 
 func (k *kind) upToDate() bool { return !k.unsure && !k.sharing && same(k.effective(), k.shared) }

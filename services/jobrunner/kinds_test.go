@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,6 +101,8 @@ func TestDefinitionsWithoutAPIServer(t *testing.T) {
 		t.Errorf("the bucket has %+v", all)
 	}
 	hang := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(answer)
 	f.api.set(func() {
 		f.api.script = func(made request) error {
 			if made.verb == "check" {
@@ -110,7 +113,7 @@ func TestDefinitionsWithoutAPIServer(t *testing.T) {
 	})
 	f.api.define(definition("new", 2, generation("g1b")))
 	never(t, 200*time.Millisecond, "the one that holds is gone while the next one is checked", func() bool { return f.shared()["new"].Parallel != 1 })
-	close(hang)
+	answer()
 	eventually(t, "the bad one is not used", func() bool { return isRefused(f.shared()["bad"], "refused/a") })
 	eventually(t, "the good one is checked", func() (good bool) {
 		r.inside(func(time.Time) { good = r.kinds["new"].good != nil && r.kinds["new"].good.Parallel == 2 })

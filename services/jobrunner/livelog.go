@@ -23,6 +23,16 @@ type source struct {
 	err  error
 }
 
+// serveOutput serves the output of runs until ctx ends, once all are known: who follows one passes over pods that are over and of which there is said to be none.
+func (r *Runner) serveOutput(ctx context.Context) error {
+	select {
+	case <-r.known:
+		return r.deps.Bus.ServeLogs(ctx, r.openLog)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // openLog opens the output of a run that is not over, for bus.ServeLogs. A pod that is not the run's is refused.
 func (r *Runner) openLog(ctx context.Context, request bus.LogRequest) (io.ReadCloser, error) {
 	from, err := question(ctx, r, func(time.Time) source { return r.source(request) })
@@ -76,7 +86,7 @@ func (r *Runner) source(request bus.LogRequest) source {
 	if !found {
 		return source{err: fmt.Errorf("%w: the run has no pod %s", bus.ErrNoLog, request.Pod)}
 	}
-	container, found := r.chosenContainer(t, pod, request.Container)
+	container, found := chosenContainer(t.run, pod, request.Container)
 	if !found {
 		return source{err: fmt.Errorf("%w: the pod %s has no container %s", bus.ErrNoLog, pod.Name, request.Container)}
 	}
@@ -118,14 +128,10 @@ func startOf(pod job.Pod, container string) int {
 	return 1
 }
 
-// chosenContainer is the one of that name, or the definition's own one, or the first one.
-func (r *Runner) chosenContainer(t *tracked, pod job.Pod, name string) (string, bool) {
-	if name != "" {
-		return name, slices.ContainsFunc(pod.Containers, func(c job.Container) bool { return c.Name == name })
+// chosenContainer is the one of that name, or the main one.
+func chosenContainer(run job.Run, pod job.Pod, name string) (string, bool) {
+	if name == "" {
+		name = run.MainContainer(pod)
 	}
-	main := slices.DeleteFunc(slices.Clone(pod.Containers), func(c job.Container) bool { return c.Init })
-	if len(main) == 0 {
-		return "", false
-	}
-	return main[min(r.catalog.active[t.definition].Container, len(main)-1)].Name, true
+	return name, slices.ContainsFunc(pod.Containers, func(c job.Container) bool { return c.Name == name })
 }

@@ -81,6 +81,9 @@ func (r *Runner) republish(ctx context.Context, k key) error {
 	if err != nil || revision == 0 || run.Ending != nil || run.Phase != job.Queued && run.Phase != job.Waiting {
 		return err
 	}
+	if _, found, err := r.findRequest(ctx, run); err != nil || found {
+		return err // it was not seen as this run's: its definition was away
+	}
 	message := job.Message{Definition: k.definition, RunID: k.id, Requester: run.Requester, Path: run.Path, Body: run.Request}
 	if job.RequestHash(message) != run.SpecHash {
 		return r.giveUp(ctx, run, revision)
@@ -90,9 +93,28 @@ func (r *Runner) republish(ctx context.Context, k key) error {
 	}
 	r.deps.Logger.Info().Str("job", k.definition).Str("run", k.id).Msg("the request of a run was not in the queue: it is queued again")
 	if _, err = r.runs.Put(ctx, run, revision); errors.Is(err, bus.ErrOvertaken) {
-		return nil
+		return r.takeBack(ctx, run)
 	}
 	return err
+}
+
+// takeBack drops a request that was queued again if its run has ended meanwhile, or is to: its record does not say where it is.
+func (r *Runner) takeBack(ctx context.Context, queued job.Run) error {
+	run, revision, err := r.runs.Get(ctx, queued.Definition, queued.ID)
+	if err != nil || revision == 0 || run.Ending == nil && !run.Phase.Final() {
+		return err
+	}
+	return r.deps.Bus.DropJob(ctx, queued.Sequence)
+}
+
+// findRequest looks for the run's own request at its place in the queue: a stream that was made anew has others there.
+func (r *Runner) findRequest(ctx context.Context, run job.Run) (request job.Message, found bool, err error) {
+	if run.Sequence == 0 {
+		return request, false, nil
+	}
+	request, found, err = r.deps.Bus.JobAt(ctx, run.Sequence)
+	own := request.RunID == run.ID && (request.Definition == run.Definition || job.RequestHash(request) == run.SpecHash)
+	return request, found && own, err
 }
 
 // giveUp ends a run whose request cannot be made again from the record: it was published for another name of the job, or is too large to be kept twice.

@@ -114,7 +114,7 @@ func TestWaits(t *testing.T) {
 func TestLive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.timing.stuck = 200 * time.Millisecond
+	f.timing.stuck = 5 * time.Second
 	r := f.start()
 	if err := New(f.config, Deps{Registry: prometheus.NewRegistry()}).Live(t.Context()); err != nil {
 		t.Errorf("one that does not run is said to be stuck: %v", err)

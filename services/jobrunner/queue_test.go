@@ -47,7 +47,7 @@ func TestBacklogHasRecords(t *testing.T) {
 // TestQueueDeadline: a request that waits for too long has failed, whether it is in our hands or not, and is out of the queue.
 func TestQueueDeadline(t *testing.T) {
 	t.Parallel()
-	deadline := func(d *job.Definition) { d.QueueDeadline = 1 }
+	deadline := func(d *job.Definition) { d.QueueDeadline = 10 }
 	f := newFixture(t, definition("fib", 1, deadline), definition("needs", 1, deadline, func(d *job.Definition) { d.DependsOn = []string{"db"} }))
 	f.startSynced()
 	f.publish("fib", "r1", "")

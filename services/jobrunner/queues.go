@@ -1,6 +1,7 @@
 package jobrunner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -169,7 +170,27 @@ func (r *Runner) tend(q *queue, now time.Time) {
 // emptied reports whether the requests of a job that is not known are given up. The runs that wait for them end first: a request must not be gone while a record says that it is
 // in the queue, because it would be queued again.
 func (r *Runner) emptied(q *queue, now time.Time) bool {
+	if !r.isNobodys(q.name) {
+		q.missing = now
+	}
 	return now.Sub(q.missing) > r.timing.unknown && r.shelf.waiting(q.name) == 0
+}
+
+// isNobodys reports whether no definition has the name, nor may come to have it when the cluster has told all and has said which ones it takes.
+func (r *Runner) isNobodys(name string) bool {
+	if !r.observed {
+		return false
+	}
+	for _, k := range r.kinds {
+		wanted := k.wanted()
+		if wanted == nil || k.decided() {
+			continue
+		}
+		if _, has := job.Find(name, map[string]job.Definition{k.name: *wanted}); has {
+			return false
+		}
+	}
+	return true
 }
 
 // askFor lets the pullers of a definition take as many requests as there are slots free for, beside those that are in our hands.
@@ -197,10 +218,10 @@ func (r *Runner) wants(d job.Definition) int {
 	return max(0, min(r.free(d)-r.startable(d.Name), most-len(held)))
 }
 
-// startable is how many requests in our hands wait for nothing but a slot.
+// startable is how many requests in our hands wait for nothing but a slot. One whose record cannot be read or written does not keep others from theirs.
 func (r *Runner) startable(name string) (count int) {
 	for t := range r.slots.held[name] {
-		if !r.needs.block(t.run.DependsOn) {
+		if t.failures == 0 && !r.needs.block(t.run.DependsOn) {
 			count++
 		}
 	}
@@ -253,16 +274,17 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	q.handled++
 	q.active = now
 	message := delivery.Job()
-	d, defined := r.catalog.active[q.definition]
+	k := r.owner(message, cmp.Or(q.definition, name))
+	d, defined := r.catalog.active[k.definition]
 	switch {
-	case !defined && r.emptied(q, now) && !r.inQueue(key{name, message.RunID}):
-		r.buryStranger(delivery, reasonUnknownJob, r.whyUnknown(name))
-	case !defined:
-		_ = delivery.Again(r.timing.tick) // it comes again after the ack wait at the latest
 	case job.ValidRunID(message.RunID) != nil:
 		r.buryStranger(delivery, job.ReasonBadMessage, "its run id is none")
-	default:
+	case defined:
 		r.receive(d, delivery, now)
+	case r.unknown(q, message, now) && !r.inQueue(k):
+		r.buryStranger(delivery, reasonUnknownJob, r.whyUnknown(k.definition))
+	default:
+		r.giveBack(k, delivery)
 	}
 	switch {
 	case q.definition != "":
@@ -270,10 +292,4 @@ func (r *Runner) onDelivery(name string, delivery *bus.Delivery, now time.Time) 
 	case r.emptied(q, now):
 		r.let(q, maxHeld)
 	}
-}
-
-// inQueue reports whether a run that is being worked on may still wait for its request.
-func (r *Runner) inQueue(k key) bool {
-	t := r.tracked[k]
-	return t != nil && (t.doubts > 0 || t.waits())
 }

@@ -29,6 +29,7 @@ func (r *Runner) applyRun(run job.Run, revision uint64) {
 	if newer := r.shelvedAt[k]; revision < newer {
 		return
 	}
+	delete(r.keeping.removing, k)
 	t := r.tracked[k]
 	if t == nil && rests(run) {
 		r.shelf.put(run)
@@ -36,19 +37,62 @@ func (r *Runner) applyRun(run job.Run, revision uint64) {
 	}
 	if t == nil {
 		t = r.track(k)
-		t.doubts = 0 // this is newer than what was on the shelf
+		if _, doubtful := r.doubtful[k]; !doubtful {
+			t.doubts = 0 // this is newer than what was on the shelf
+		}
 	}
 	r.take(t, written{run, revision})
 }
 
-// removeRun takes that a record is gone. Watches may be late, so a run that is being worked on is read.
+// removeRun takes that a record is gone, or that an older one is there again. Watches may be late, so it is read, unless we remove it ourselves.
 func (r *Runner) removeRun(k key) {
-	if r.shelf.take(k) {
-		return
+	if _, ours := r.keeping.removing[k]; ours {
+		r.shelf.take(k)
 	}
 	if t := r.tracked[k]; t != nil && t.known {
 		t.doubts++
 		r.touch(t)
+	}
+	r.doubt(k)
+}
+
+// doubt has a record on the shelf read, which may be gone or an older one.
+func (r *Runner) doubt(k key) {
+	if _, there := r.shelf.get(k); there {
+		r.doubtful[k] = struct{}{}
+	}
+}
+
+// doubtUntold doubts what we have written and the watch has not told of: if NATS has lost it, the watch, which begins anew, finds nothing new.
+func (r *Runner) doubtUntold() {
+	for k := range r.shelvedAt {
+		r.doubt(k)
+	}
+}
+
+// maxDoubted bounds the records that are read at a time because they are in doubt: somebody may have emptied the bucket.
+const maxDoubted = 500
+
+// lookAtDoubtful takes some of the records that are in doubt off the shelf: they are read, and come back there if they are as they were.
+func (r *Runner) lookAtDoubtful() {
+	if len(r.doubtful) == 0 {
+		return
+	}
+	room := maxDoubted
+	for _, t := range r.tracked {
+		if t.doubts > 0 {
+			room--
+		}
+	}
+	for k := range r.doubtful {
+		if room <= 0 {
+			return // the others have the next ticks
+		}
+		delete(r.doubtful, k)
+		if _, there := r.shelf.get(k); there {
+			r.track(k)
+			room--
+		}
 	}
 }
 
@@ -67,11 +111,12 @@ func (r *Runner) onRead(revision uint64) {
 	r.begin()
 }
 
-// begin does what has waited for all records and all Jobs.
+// begin does what has waited for all records and all Jobs. It is called when the last of them are known, once.
 func (r *Runner) begin() {
 	if r.ready() {
 		r.sortStrays()
 		r.reviewAll()
+		close(r.known)
 	}
 }
 

@@ -25,6 +25,9 @@ func (r *Runner) receive(d job.Definition, delivery *bus.Delivery, now time.Time
 	case t.request.Sequence == message.Sequence:
 		t.delivery.Replace(delivery) // the server has taken it for lost: this is its new handle
 		return
+	case !t.known || t.doubts > 0 || t.run.SpecHash != t.accepted.SpecHash: // the one in our hands may be the wrong one
+		_ = delivery.Again(r.timing.tick) // it comes again after the ack wait at the latest
+		return
 	case accepted.SpecHash == t.accepted.SpecHash:
 		r.settleTwin(delivery)
 		return

@@ -12,7 +12,7 @@ import (
 type shelved struct {
 	// at is when the run ended, or was asked for, in Unix seconds.
 	at int64
-	// sequence and deadline, in seconds, are of one that waits.
+	// sequence is where its request is or was in the queue, 0 if nobody knows; deadline, in seconds, is of one that waits.
 	sequence uint64
 	deadline int32
 	phase    uint8
@@ -50,7 +50,7 @@ func shelve(run job.Run) shelved {
 		phase: uint8(max(0, slices.Index(phases, run.Phase))), accepted: run.Reason == job.ReasonAccepted,
 	}
 	if run.Phase.Final() {
-		s.at, s.sequence, s.deadline = run.FinishedAt.Unix(), 0, 0
+		s.at, s.deadline = run.FinishedAt.Unix(), 0
 	}
 	return s
 }

@@ -199,7 +199,7 @@ func (r *Runner) onResumed(t *tracked, object *job.Object, err error, now time.T
 func (r *Runner) remove(t *tracked, uid string) step {
 	run, name := t.run, t.object.Name
 	return step{onCluster, func(ctx context.Context) func(time.Time) {
-		err := r.deps.Cluster.Delete(ctx, name, uid)
+		err := r.deps.Cluster.Delete(ctx, name, uid, "")
 		if err == nil {
 			r.passed(job.Delete, run)
 		}

@@ -85,6 +85,9 @@ func (r *Runner) readRecord(t *tracked) step {
 		run, revision, err := r.runs.Get(ctx, t.definition, t.id)
 		return func(now time.Time) {
 			switch {
+			case errors.Is(err, bus.ErrUnreadable):
+				r.unreadable(t, err, now)
+				return
 			case err != nil:
 				r.failed(t, onBus, err, now)
 				return

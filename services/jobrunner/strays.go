@@ -2,6 +2,7 @@ package jobrunner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -87,7 +88,11 @@ func (r *Runner) reapUnlessRecorded(ctx context.Context, o job.Object) error {
 	if revision != 0 && (run.JobUID == o.UID || run.Phase == job.Creating && run.JobName == o.Name) {
 		return nil
 	}
-	if err := r.deps.Cluster.Delete(ctx, o.Name, o.UID); err != nil {
+	err = r.deps.Cluster.Delete(ctx, o.Name, o.UID, o.Version)
+	if errors.Is(err, ErrChanged) {
+		return nil // its run may have taken it since
+	}
+	if err != nil {
 		return fmt.Errorf("delete the Job %s: %w", o.Name, err)
 	}
 	r.deps.Logger.Info().Str("job", o.Definition).Str("run", o.RunID).Str("name", o.Name).Msg("a suspended Job that belongs to no run is deleted")

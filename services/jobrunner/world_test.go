@@ -338,6 +338,7 @@ func (w *world) lose(t *rapid.T) {
 		w.lost[k] = true
 	}
 	w.runner.removeRun(k)
+	w.runner.lookAtDoubtful()
 	if run := w.runner.tracked[k]; run != nil && run.doubts > 0 && !run.busy {
 		w.read(run)
 	}

@@ -225,16 +225,16 @@ func (c *JobCluster) Resume(ctx context.Context, name, uid, version string) (*jo
 
 // Arm implements jobrunner.Cluster.
 func (c *JobCluster) Arm(_ context.Context, name, uid string, ttl int32) error {
-	return c.changeSame(name, uid, func(r *jobRecord) { r.TTL = &ttl })
+	return c.changeSame(name, uid, "", func(r *jobRecord) { r.TTL = &ttl })
 }
 
 // Delete implements jobrunner.Cluster.
-func (c *JobCluster) Delete(_ context.Context, name, uid string) error {
-	return c.changeSame(name, uid, func(r *jobRecord) { r.Deleting = true })
+func (c *JobCluster) Delete(_ context.Context, name, uid, version string) error {
+	return c.changeSame(name, uid, version, func(r *jobRecord) { r.Deleting = true })
 }
 
-// changeSame changes the Job with that UID, if it is there.
-func (c *JobCluster) changeSame(name, uid string, edit func(*jobRecord)) error {
+// changeSame changes the Job with that UID, if it is there, and if it is of that version, empty for any.
+func (c *JobCluster) changeSame(name, uid, version string, edit func(*jobRecord)) error {
 	j := c.find(name)
 	if j == nil {
 		return nil
@@ -243,6 +243,9 @@ func (c *JobCluster) changeSame(name, uid string, edit func(*jobRecord)) error {
 	defer j.mu.Unlock()
 	if j.record.UID != uid || j.removed {
 		return nil
+	}
+	if version != "" && strconv.FormatInt(j.record.Version, 10) != version {
+		return fmt.Errorf("change job %s: %w", name, jobrunner.ErrChanged)
 	}
 	return c.change(j, survivesPower, edit)
 }

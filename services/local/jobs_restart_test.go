@@ -55,7 +55,7 @@ func TestJobsAcrossARestart(t *testing.T) {
 	}
 	r.until("deleted", "runs", func(o job.Object) bool { return o.Started() })
 	r.cluster.Terminate()
-	if err := r.cluster.Delete(t.Context(), "deleted", deleted.UID); err != nil {
+	if err := r.cluster.Delete(t.Context(), "deleted", deleted.UID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()

@@ -40,6 +40,7 @@ func RunCluster(t *testing.T, newCluster func(t *testing.T) Fixture) {
 		"reads output":                                  readsOutput,
 		"follows output to its end":                     followsOutput,
 		"deletes the Job with the UID alone":            deletesThatOne,
+		"deletes what has not changed":                  deletesThatVersion,
 		"deletes the pods with the Job":                 deletesPods,
 		"lets go of a Job that has ended and its TTL":   letsGo,
 		"refuses what is invalid":                       refusesInvalid,

@@ -137,7 +137,7 @@ func readsOutput(t *testing.T, r *running) {
 }
 
 func followsOutput(t *testing.T, r *running) {
-	made := r.start(r.define("fibonacci"), "a", "1", "2", "sleep=1s", "3")
+	made := r.start(r.define("fibonacci"), "a", "1", "2", "sleep=3s", "3")
 	pod := r.runs(made.UID)
 	if got, want := r.output(pod, "fibonacci", 0, true), []string{line(1), line(2), line(3)}; !slices.Equal(got, want) {
 		t.Errorf("what was followed is %q, want %q", got, want)
@@ -151,7 +151,7 @@ func deletesThatOne(t *testing.T, r *running) {
 	made := r.create(r.define("fibonacci"), "a", "7")
 	remove := func(name, uid string) {
 		t.Helper()
-		if err := r.Cluster.Delete(t.Context(), name, uid); err != nil {
+		if err := r.Cluster.Delete(t.Context(), name, uid, ""); err != nil {
 			t.Errorf("delete %s with UID %s: %v", name, uid, err)
 		}
 	}
@@ -169,10 +169,29 @@ func deletesThatOne(t *testing.T, r *running) {
 	remove(made.Name, made.UID)
 }
 
+func deletesThatVersion(t *testing.T, r *running) {
+	d := r.define("fibonacci")
+	seen := r.atRest(r.create(d, "a", "sleep=1h").Name)
+	Resume(t, r.Cluster, seen)
+	r.wants("delete one that was resumed since", r.Cluster.Delete(t.Context(), seen.Name, seen.UID, seen.Version), jobrunner.ErrChanged)
+	if err := r.Cluster.Delete(t.Context(), "no-such-job", seen.UID, seen.Version); err != nil {
+		t.Errorf("delete one that is gone: %v", err)
+	}
+	r.runs(seen.UID)
+	if got := r.get(seen.Name); got == nil || got.Deleting {
+		t.Fatalf("it was deleted: %+v", got)
+	}
+	same := r.atRest(r.create(d, "b", "7").Name)
+	if err := r.Cluster.Delete(t.Context(), same.Name, same.UID, same.Version); err != nil {
+		t.Errorf("delete one that has not changed: %v", err)
+	}
+	r.AwaitGone(t, same.UID, r.Timeout)
+}
+
 func deletesPods(t *testing.T, r *running) {
 	made := r.start(r.define("fibonacci"), "a", "1", "sleep=1h")
 	pod := r.runs(made.UID)
-	if err := r.Cluster.Delete(t.Context(), made.Name, made.UID); err != nil {
+	if err := r.Cluster.Delete(t.Context(), made.Name, made.UID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.AwaitGone(t, made.UID, r.Timeout)

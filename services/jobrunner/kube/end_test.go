@@ -44,9 +44,9 @@ func TestH5DeadlineAfterASuccess(t *testing.T) {
 	recorder, _ := jobrunnertest.Watch(t, cluster)
 	d := n.defined(recorder, "fibonacci", func(c *batchv1.CronJob) {
 		spec := &c.Spec.JobTemplate.Spec
-		spec.Completions, spec.Parallelism, spec.ActiveDeadlineSeconds = ptr.To[int32](2), ptr.To[int32](1), ptr.To[int64](6)
+		spec.Completions, spec.Parallelism, spec.ActiveDeadlineSeconds = ptr.To[int32](2), ptr.To[int32](1), ptr.To[int64](20)
 	})
-	made := n.start(cluster, n.run(d, "a", "sleep=4s"))
+	made := n.start(cluster, n.run(d, "a", "sleep=12s"))
 	recorder.AwaitObject(t, made.UID, timeout, func(o job.Object) bool { return o.Counts.Succeeded == 1 && o.End == "" })
 	o := recorder.AwaitObject(t, made.UID, timeout, func(o job.Object) bool { return o.End != "" })
 	if o.End != job.Failed || o.EndReason != "DeadlineExceeded" || o.Counts.Succeeded != 1 || o.FinishedAt.Before(o.StartedAt) {

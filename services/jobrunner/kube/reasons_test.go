@@ -59,7 +59,7 @@ func (r *stuckRun) says(reason string, words ...string) {
 // remove deletes the Job, and waits until it is gone.
 func (r *stuckRun) remove() {
 	r.t.Helper()
-	if err := r.cluster.Delete(r.t.Context(), r.made.Name, r.made.UID); err != nil {
+	if err := r.cluster.Delete(r.t.Context(), r.made.Name, r.made.UID, ""); err != nil {
 		r.t.Fatal(err)
 	}
 	r.recorder.AwaitGone(r.t, r.made.UID, timeout)

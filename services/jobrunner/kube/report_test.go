@@ -119,9 +119,9 @@ func TestEndsAreToldWithTheirPods(t *testing.T) {
 	v.list(allKinds...)
 	w.AwaitSynced(t, timeout)
 	v.put(over("u", 2, time.Now()))
-	<-time.After(patience / 4)
+	<-time.After(patience / 20)
 	v.put(aPod("p", "u", succeeded))
-	<-time.After(patience / 4)
+	<-time.After(patience / 20)
 	v.put(aPod("q", "u", succeeded))
 	o := w.AwaitObject(t, "u", timeout, func(o job.Object) bool { return o.End != "" })
 	if len(o.Pods) != 2 || o.Pods[0].FinishedAt.IsZero() || o.Pods[1].FinishedAt.IsZero() {
@@ -157,7 +157,7 @@ func TestEndsAtTheStartAreToldBeforeSynced(t *testing.T) {
 	v.put(over("old", 1, time.Now().Add(-time.Hour)), over("u", 1, time.Now()))
 	began := time.Now()
 	v.list(allKinds...)
-	<-time.After(patience / 4)
+	<-time.After(patience / 20)
 	if heard := w.all(); len(heard) > 0 {
 		t.Errorf("before the pod has come it has heard %v", heard)
 	}

@@ -188,12 +188,19 @@ func (c *Cluster) patch(ctx context.Context, name string, change map[string]any)
 }
 
 // Delete implements jobrunner.Cluster. The pods go first: without that word Kubernetes would leave them running without their Job.
-func (c *Cluster) Delete(ctx context.Context, name, uid string) error {
+func (c *Cluster) Delete(ctx context.Context, name, uid, version string) error {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
+	asItWas := &metav1.Preconditions{UID: ptr.To(types.UID(uid))}
+	if version != "" {
+		asItWas.ResourceVersion = &version
+	}
 	err := c.client.batch.Jobs(c.Namespace()).Delete(ctx, name, metav1.DeleteOptions{
-		PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: &metav1.Preconditions{UID: ptr.To(types.UID(uid))},
+		PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: asItWas,
 	})
+	if version != "" && apierrors.IsConflict(err) {
+		return fmt.Errorf("delete the Job %s: %w: %w", name, jobrunner.ErrChanged, err)
+	}
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // a conflict says that another Job has the name
 		return fmt.Errorf("delete the Job %s: %w", name, err)
 	}

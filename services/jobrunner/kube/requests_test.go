@@ -76,7 +76,7 @@ func TestQuotaOnJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantBoth(t, n.both(cluster, n.manifest(n.aRun("b"))), jobrunner.ErrQuota, "exceeded quota: few")
-	if err := cluster.Delete(t.Context(), first.Name, first.UID); err != nil {
+	if err := cluster.Delete(t.Context(), first.Name, first.UID, ""); err != nil {
 		t.Fatal(err)
 	}
 	n.Eventually("there is room again", func() bool {
@@ -213,7 +213,7 @@ func TestUnknownOutcomesArePlainErrors(t *testing.T) {
 	if _, err := cluster.Resume(ctx, "x", "u", "7"); err == nil || errors.Is(err, jobrunner.ErrChanged) {
 		t.Errorf("resume without a network: %v", err)
 	}
-	if cluster.Arm(ctx, "x", "u", 0) == nil || cluster.Delete(ctx, "x", "u") == nil {
+	if cluster.Arm(ctx, "x", "u", 0) == nil || cluster.Delete(ctx, "x", "u", "") == nil {
 		t.Error("a Job was armed, or deleted, without a network")
 	}
 	if _, err := cluster.Logs(ctx, "p", "c", 0, false); err == nil || errors.Is(err, jobrunner.ErrNoOutput) {
