@@ -53,7 +53,7 @@ func TestExpiredPullGivesBackWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	b := connect(t, bustest.Start(t))
 	c := consumer(t, b, "f")
-	if err := c.pull(4, time.Second); err != nil {
+	if err := c.pull(4, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	noneFor(t, c, quiet)
@@ -88,7 +88,7 @@ func TestAskedIsExactAfterPullsWereServedInTurn(t *testing.T) {
 	t.Parallel()
 	b := connect(t, bustest.Start(t))
 	c := consumer(t, b, "f")
-	for _, expiry := range []time.Duration{800 * time.Millisecond, 30 * time.Second, 30 * time.Second} {
+	for _, expiry := range []time.Duration{5 * time.Second, 30 * time.Second, 30 * time.Second} {
 		if err := c.pull(5, expiry); err != nil {
 			t.Fatal(err)
 		}

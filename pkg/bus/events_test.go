@@ -180,15 +180,16 @@ func TestEventThatCannotBeHandledComesAgain(t *testing.T) {
 func TestSlowEventIsHandledOnce(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)
-	b := ensureEvents(t, server, func(c *Config) { c.Settings.AckWait = 2 * time.Second })
+	wait := func(c *Config) { c.Settings.AckWait = 6 * time.Second }
+	b := ensureEvents(t, server, wait)
 	told := make(chan followed, 10)
 	slow := func(_ context.Context, e followed) error {
 		told <- e
-		<-time.After(5 * time.Second)
+		<-time.After(9 * time.Second)
 		return nil
 	}
 	follow(t, b, slow)
-	follow(t, connect(t, server, func(c *Config) { c.Settings.AckWait = 2 * time.Second }), slow)
+	follow(t, connect(t, server, wait), slow)
 	publishEvent(t, b, Event{Name: "a"})
 	next(t, told)
 	eventually(t, "the stream is empty", func() bool { return storedEvents(t, b) == 0 })

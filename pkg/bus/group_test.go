@@ -235,14 +235,14 @@ func TestGroupedCallEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	b := connect(t, bustest.Start(t, syncAlways), groupCommit)
 	release := hold(b)
+	leaving, leave := context.WithCancel(context.Background())
+	defer leave()
 	var callers sync.WaitGroup
 	for i := range 40 {
 		callers.Go(func() {
 			ctx := context.Background()
 			if i%2 == 1 {
-				short, cancel := context.WithTimeout(ctx, quiet)
-				defer cancel()
-				ctx = short
+				ctx = leaving
 			}
 			_, err := b.PublishCall(ctx, numbered(1, "f")[0])
 			if (i%2 == 1) != errors.Is(err, ErrUnavailable) {
@@ -251,6 +251,7 @@ func TestGroupedCallEndsWithItsCaller(t *testing.T) {
 		})
 	}
 	eventually(t, "all wait", func() bool { return waiting(b) == 40 })
+	leave()
 	eventually(t, "half of them leave", func() bool { return waiting(b) == 20 })
 	release()
 	callers.Wait()

@@ -16,7 +16,7 @@ import (
 // a run is queued, so that whoever takes it can refuse it.
 func TestH3DuplicateRequests(t *testing.T) {
 	t.Parallel()
-	b := jobsBus(t, bustest.Start(t).URL(), func(c *Config) { c.Settings.PublishPatience = 500 * time.Millisecond })
+	b := jobsBus(t, bustest.Start(t).URL(), func(c *Config) { c.Settings.PublishPatience = 5 * time.Second })
 	m := job.Message{Definition: "j", RunID: "k-1", Body: []byte(`{"args":["1"]}`)}
 	publishOften := func(m job.Message) uint64 {
 		var place uint64

@@ -224,14 +224,11 @@ func TestAwaitRun(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), quiet)
-	defer cancel()
-	if record, found, err := r.Await(ctx, "j", "1", func(job.Run) bool { return false }); err != nil || !found || record.Phase != job.Succeeded {
+	const wait = 3 * time.Second // enough for the first look
+	if record, found, err := r.Await(within(t, wait), "j", "1", func(job.Run) bool { return false }); err != nil || !found || record.Phase != job.Succeeded {
 		t.Errorf("at the end of the wait: %+v, %v, %v", record, found, err)
 	}
-	none, cancel := context.WithTimeout(context.Background(), quiet)
-	defer cancel()
-	if _, found, err := r.Await(none, "j", "none", final); err != nil || found {
+	if _, found, err := r.Await(within(t, wait), "j", "none", final); err != nil || found {
 		t.Errorf("one that is not there: %v, %v", found, err)
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 	"github.com/sluicefaas/sluice/pkg/ops"
 )
 
@@ -21,7 +23,7 @@ func daemonChild() {
 	ops.Main("child", func([]string) error {
 		daemon, err := ops.NewDaemon("child", ops.DaemonConfig{
 			Log:       ops.LogConfig{Level: "info", Format: os.Getenv("SLUICE_TEST_LOG_FORMAT")},
-			OpsListen: os.Getenv("SLUICE_TEST_OPS_LISTEN"), DrainDelay: 300 * time.Millisecond, DrainTimeout: time.Hour,
+			OpsListen: os.Getenv("SLUICE_TEST_OPS_LISTEN"), DrainDelay: 3 * time.Second, DrainTimeout: time.Hour,
 		})
 		if err != nil {
 			return err
@@ -34,16 +36,6 @@ func daemonChild() {
 		}}
 		return daemon.Run([]ops.Stage{stage}, func() { fmt.Println("closed") })
 	})
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // fetch returns the status of a GET, 0 while nothing listens, and the body.
@@ -72,7 +64,7 @@ func waitStatus(t *testing.T, url string, want int) {
 }
 
 func TestDaemonServesItsOpsPortAndDrains(t *testing.T) {
-	address := freeAddress(t)
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePort(t)))
 	t.Setenv("SLUICE_TEST_OPS_LISTEN", address)
 	t.Setenv("SLUICE_TEST_LOG_FORMAT", "json")
 	c := startChild(t, "daemon")

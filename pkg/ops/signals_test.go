@@ -107,8 +107,8 @@ func TestSecondSignalInterrupts(t *testing.T) {
 	c := startChild(t, "hangs")
 	c.expect("ready")
 	c.signal(syscall.SIGINT)
-	c.expect("take ended, work: <nil>")
 	c.signal(syscall.SIGTERM) // at once: the same, sent twice
+	c.expect("take ended, work: <nil>")
 	select {
 	case line := <-c.lines:
 		t.Errorf("a signal that was sent twice at once interrupts: %q", line)

@@ -132,7 +132,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 		caller.DrainBody = 32 << 20
 		timeout := patience
 		if pause > 0 {
-			timeout = 300 * time.Millisecond
+			timeout = 2 * time.Second
 		}
 		answer := caller.Do(t.Context(), listed(address)[0], Request{Method: "GET", Timeout: timeout})
 		if answer.Status != http.StatusOK || answer.Kind != None || !answer.Truncated || answer.Duration > patience/2 {

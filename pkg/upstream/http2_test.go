@@ -289,11 +289,11 @@ func TestH2CMoreCallsThanStreams(t *testing.T) {
 // TestH2CServerThatEnds: a replica drains its connection (GOAWAY) while calls run. Those end whole; new ones go over another connection to the
 // process that takes its place.
 func TestH2CServerThatEnds(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address := closedAddress(t)
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
 	running, finish := make(chan struct{}, 1), make(chan struct{})
 	serve := func(listener net.Listener, answer string) (*http.Server, chan error) {
 		server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

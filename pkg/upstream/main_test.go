@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
@@ -79,12 +81,7 @@ func readRawRequest(r *bufio.Reader) *http.Request {
 // closedAddress refuses connections.
 func closedAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePort(t)))
 }
 
 func listed(addresses ...string) []function.Endpoint {

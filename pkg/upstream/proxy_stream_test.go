@@ -174,7 +174,7 @@ func TestWebSocket(t *testing.T) {
 		}
 	}))
 	// The time limit is for the headers alone.
-	g.call.Timeout = 300 * time.Millisecond
+	g.call.Timeout = 2 * time.Second
 	ws, answer, err := websocket.Dial(t.Context(), "ws://"+g.address+prefix+"/chat", &websocket.DialOptions{Subprotocols: []string{"chat"}})
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestWebSocket(t *testing.T) {
 	if answer.Header.Get("Sec-WebSocket-Protocol") != "chat" {
 		t.Errorf("%v", answer.Header)
 	}
-	until := time.Now().Add(400 * time.Millisecond)
+	until := time.Now().Add(g.call.Timeout + 500*time.Millisecond)
 	for i := 0; time.Now().Before(until); i++ {
 		want := strings.Repeat("x", i%100*50)
 		if err := ws.Write(t.Context(), websocket.MessageText, []byte(want)); err != nil {

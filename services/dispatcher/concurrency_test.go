@@ -150,11 +150,12 @@ func TestConcurrencyLimitsChangeLive(t *testing.T) {
 	b := newBackend(t, total, g.hold)
 	r.publishMany("f", 60)
 	r.put(spec("f", parallel(2, 0)), b)
-	r.dispatch()
+	s := r.dispatch()
 	eventually(t, "2 calls", func() bool { return total.current() == 2 })
 	r.put(spec("f", parallel(9, 0)), b)
 	eventually(t, "9 calls", func() bool { return total.current() == 9 })
 	r.put(spec("f", parallel(4, 0)), b)
+	eventually(t, "the limit is known", func() bool { return s.limitOf("f") == 4 })
 	// One after the other ends, until there are fewer than the limit.
 	for range 6 {
 		g <- struct{}{}

@@ -138,7 +138,7 @@ func TestEventSurvivesTheDispatcher(t *testing.T) {
 			r := newRig(t, shortAckWait)
 			r.awaitEvents()
 			list := backends(t, answer(200), script(answer(500), answer(500), answer(200)), answer(200))
-			r.put(spec("f", subscribed("e"), publishing(2, 2)), list...)
+			r.put(spec("f", subscribed("e"), publishing(7, 7)), list...) // a dispatcher is gone by then
 			r.event(bus.Event{Name: "e", Path: "/"})
 			for i := range 2 {
 				theirs := r.connect()

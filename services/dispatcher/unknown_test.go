@@ -23,7 +23,7 @@ func TestUnknownFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := r.dispatch(grace(400 * time.Millisecond))
+	s := r.dispatch(grace(5 * time.Second))
 	eventually(t, "it is said", func() bool { return len(s.log.with("is not known")) == 1 })
 	letters.none(300 * time.Millisecond)
 	letter := letters.next()
@@ -68,7 +68,7 @@ func TestFunctionThatAppearsWithinTheGrace(t *testing.T) {
 	r := newRig(t)
 	letters := r.deadLetters()
 	r.publishMany("late", 5)
-	s := r.dispatch(grace(700 * time.Millisecond))
+	s := r.dispatch(grace(5 * time.Second))
 	eventually(t, "it is said", func() bool { return len(s.log.with("is not known")) == 1 })
 	b := newBackend(t, nil, answer(200))
 	r.put(spec("late"), b)

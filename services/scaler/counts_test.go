@@ -42,6 +42,7 @@ func TestCountsSetByOthersStayUntilIdle(t *testing.T) {
 func TestStaleObservationIsNotTakenForOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, deployed(spec("a", 0, 60), 0))
+	f.timing.stale = 3 * time.Second
 	f.cluster.keepSilent()
 	f.startSynced()
 	f.wake("a")
@@ -49,7 +50,7 @@ func TestStaleObservationIsNotTakenForOthers(t *testing.T) {
 	eventually(t, "the count is shared", func() bool { state, _ := f.reader.get("a"); return state.Replicas == 1 })
 	asleep := func(o Observer) { o.Observe(deployed(spec("a", 0, 60), 0)) }
 	f.cluster.events <- asleep
-	never(t, quick.stale/2, "the old count is taken over", func() bool { state, _ := f.reader.get("a"); return state.Replicas == 0 })
+	never(t, f.timing.stale/4, "the old count is taken over", func() bool { state, _ := f.reader.get("a"); return state.Replicas == 0 })
 	// When it is still so much later, somebody has set it: the function is in use, so it is asked for again.
 	eventually(t, "it is asked for again", func() bool { return len(f.cluster.of("a")) > 1 })
 	if call := f.cluster.of("a")[1]; call.count != 1 {
@@ -133,6 +134,7 @@ func TestSlowRequestDelaysNoOther(t *testing.T) {
 func TestScaleDownInStepsNamesNoReplicaTwice(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, deployed(spec("a", 2, 0), 3))
+	f.timing.stale = 3 * time.Second
 	c := f.caller("g", newest)
 	f.cluster.keepSilent() // the first victim stays for long
 	f.startSynced()
@@ -157,11 +159,13 @@ func TestScaleDownInStepsNamesNoReplicaTwice(t *testing.T) {
 // A rollout has more replicas than the workload asks for: all of them drain.
 func TestScaleToZeroDuringARollout(t *testing.T) {
 	t.Parallel()
-	w := deployed(spec("a", 0, 0), 2)
+	w := deployed(spec("a", 0, 60), 2)
 	w.Replicas = 1
 	f := newFixture(t, w)
 	c := f.caller("g", 0)
 	f.startSynced()
+	c.heard()
+	f.cluster.change("a", func(w *function.Workload) { w.Function.TimeoutSecondBeforeSetReplicasMin = 0 })
 	eventually(t, "both leave", func() bool { _, there := f.reader.get("a"); return there && len(f.reader.replicas("a")) == 0 })
 	c.at(newest)
 	f.isAsked(0, "a-1", "a-2")

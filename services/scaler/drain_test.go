@@ -12,16 +12,18 @@ import (
 	"github.com/sluicefaas/sluice/pkg/function"
 )
 
-// draining starts a scaler with three replicas of a, idle, of which one is to stay, and a caller that has applied nothing; it
-// returns when two replicas have left the endpoints.
+// draining starts a scaler with three replicas of a, and a caller that has applied nothing. When the scaler knows that caller, the replicas have been
+// idle for long enough, of which one is to stay; it returns when the other two have left the endpoints.
 func draining(t *testing.T, edit func(*fixture)) (*fixture, *caller) {
 	t.Helper()
-	f := newFixture(t, deployed(spec("a", 1, 0), 3))
+	f := newFixture(t, deployed(spec("a", 1, 60), 3))
 	if edit != nil {
 		edit(f)
 	}
 	c := f.caller("g", 0)
 	f.startSynced()
+	c.heard()
+	f.cluster.change("a", func(w *function.Workload) { w.Function.TimeoutSecondBeforeSetReplicasMin = 0 })
 	eventually(t, "two leave", func() bool { return slices.Equal(f.reader.replicas("a"), []string{"a-1"}) })
 	if calls := f.cluster.of("a"); len(calls) != 0 {
 		t.Fatalf("asked %v before the callers knew", calls)
@@ -97,12 +99,12 @@ func TestLeavingSenderIsNotWaitedFor(t *testing.T) {
 
 func TestSilentSenderIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
-	f, c := draining(t, func(f *fixture) { f.timing.sender, f.timing.fresh = 1500*time.Millisecond, 1200*time.Millisecond })
+	f, c := draining(t, nil)
 	c.heard()
 	c.quiet()
 	silent := time.Now()
 	f.isAsked(1, "a-2", "a-3")
-	if after := f.cluster.of("a")[0].at.Sub(silent); after < 1400*time.Millisecond {
+	if after := f.cluster.of("a")[0].at.Sub(silent); after < f.timing.sender-100*time.Millisecond {
 		t.Errorf("asked %v after the last report", after)
 	}
 }
@@ -131,13 +133,13 @@ func TestPartialReportIsNotComplete(t *testing.T) {
 
 func TestDrainTimeoutEndsTheWait(t *testing.T) {
 	t.Parallel()
-	f, c := draining(t, func(f *fixture) { f.drain = 600 * time.Millisecond })
-	shared := time.Now()
+	begun := time.Now()
+	f, c := draining(t, func(f *fixture) { f.drain = 4 * time.Second })
 	c.at(newest)
 	c.busy("a", 2, 2)
 	f.isAsked(1, "a-2", "a-3")
-	if after := f.cluster.of("a")[0].at.Sub(shared); after < 500*time.Millisecond {
-		t.Errorf("asked %v after the replicas left", after)
+	if after := f.cluster.of("a")[0].at.Sub(begun); after < f.drain {
+		t.Errorf("asked %v after the start, want %v after the replicas left at least", after, f.drain)
 	}
 	if lines := f.logs.with("although it may have calls in flight", `"function":"a"`, `"replica":"a-2"`, `"calls":2`); len(lines) != 1 {
 		t.Errorf("%d lines tell of a-2", len(lines))
@@ -152,6 +154,7 @@ func TestActivityBringsDrainingReplicasBack(t *testing.T) {
 	f := newFixture(t, deployed(spec("a", 0, 60), 1))
 	c := f.caller("g", 0)
 	f.startSynced()
+	c.heard()
 	f.cluster.change("a", func(w *function.Workload) { w.Function.TimeoutSecondBeforeSetReplicasMin = 0 })
 	eventually(t, "it leaves", func() bool { return len(f.reader.replicas("a")) == 0 })
 	f.cluster.change("a", func(w *function.Workload) { w.Function.TimeoutSecondBeforeSetReplicasMin = 60 })

@@ -299,6 +299,8 @@ func TestQuestionsAreFew(t *testing.T) {
 		eventually(t, "each is asked", func() bool { return m.times(fmt.Sprintf("q%d", i)) == 1 })
 	}
 	never(t, 200*time.Millisecond, "one is asked again", func() bool { return m.times("q1") > 1 || m.times("asleep") > 0 })
+	mu.Lock()
+	defer mu.Unlock()
 	if most > maxQuestions {
 		t.Errorf("%d questions at a time", most)
 	}

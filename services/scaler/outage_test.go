@@ -15,15 +15,14 @@ import (
 func TestNATSAwayHoldsEverything(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, deployed(spec("a", 0, 1), 2))
-	f.timing.sender, f.timing.fresh = 500*time.Millisecond, 400*time.Millisecond
-	f.timing.settle = 300 * time.Millisecond
+	f.timing.sender, f.timing.fresh, f.timing.settle = 3*time.Second, 2500*time.Millisecond, 2*time.Second
 	c := f.caller("g", newest)
 	c.busy("a", 1, 1)
 	f.startSynced().trusted()
 	f.server.Stop()
 	f.cluster.change("a", func(w *function.Workload) { w.Pods = append(w.Pods, pod("a", 9)) })
 	// Far longer than the function's timeout and the patience with senders.
-	never(t, 1800*time.Millisecond, "it is scaled by guess", func() bool { return len(f.cluster.of("a")) > 0 })
+	never(t, f.timing.sender+time.Second, "it is scaled by guess", func() bool { return len(f.cluster.of("a")) > 0 })
 	f.server.Start()
 	eventually(t, "what changed meanwhile is shared", func() bool { return slices.Equal(f.reader.replicas("a"), []string{"a-1", "a-2", "a-9"}) })
 	f.trusted()
@@ -56,13 +55,13 @@ func TestUnreadableQueuesAreLoggedOnce(t *testing.T) {
 func TestNATSAwayHoldsADrain(t *testing.T) {
 	t.Parallel()
 	f, c := draining(t, func(f *fixture) {
-		f.timing.sender, f.timing.fresh, f.timing.settle = 500*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond
+		f.timing.sender, f.timing.fresh, f.timing.settle = 3*time.Second, 2500*time.Millisecond, 2*time.Second
 	})
 	c.at(newest)
 	c.busy("a", 3, 1)
 	c.heard()
 	f.server.Stop()
-	never(t, 1200*time.Millisecond, "a replica ends", func() bool { return len(f.cluster.of("a")) > 0 })
+	never(t, f.timing.sender+time.Second, "a replica ends", func() bool { return len(f.cluster.of("a")) > 0 })
 	f.server.Start()
 	f.trusted()
 	f.stays("its call is in flight still")

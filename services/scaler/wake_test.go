@@ -82,9 +82,11 @@ func TestFixedWorkloadsAreNeverScaled(t *testing.T) {
 	t.Parallel()
 	w := deployed(spec("a", 3, 0), 1)
 	w.Fixed = true
-	f := newFixture(t, w, deployed(spec("b", 0, 0), 3))
+	f := newFixture(t, w, deployed(spec("b", 0, 60), 3))
 	lagging := f.caller("g", 1)
 	f.startSynced()
+	lagging.heard()
+	f.cluster.change("b", func(w *function.Workload) { w.Function.TimeoutSecondBeforeSetReplicasMin = 0 })
 	f.publish("a")
 	f.wake("a")
 	eventually(t, "b drains", func() bool { return len(f.reader.replicas("b")) == 0 })

@@ -28,7 +28,7 @@ func StartCluster(t testing.TB, size int, changes ...Option) *Cluster {
 	routes := reserve(t, size)
 	for i, route := range routes {
 		s := &Server{t: t, options: server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: freePort(t), NoLog: true, NoSigs: true,
+			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: FreePort(t), NoLog: true, NoSigs: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 1 << 20,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port(route)}, Routes: routes,
 		}}
@@ -86,7 +86,7 @@ func reserve(t testing.TB, count int) []*url.URL {
 	t.Helper()
 	var routes []*url.URL
 	for range count {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))})
+		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t)))})
 	}
 	return routes
 }

@@ -3,7 +3,6 @@
 package bustest
 
 import (
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"testing"
@@ -29,7 +28,7 @@ type Option func(*server.Options)
 func Start(t testing.TB, changes ...Option) *Server {
 	t.Helper()
 	s := &Server{t: t, options: server.Options{
-		Host: "127.0.0.1", Port: freePort(t), NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: FreePort(t), NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: t.TempDir(), MaxPayload: 1 << 20,
 	}}
 	for _, change := range changes {
@@ -85,22 +84,4 @@ func (s *Server) Lose() {
 	s.Stop()
 	s.options.StoreDir = s.t.TempDir()
 	s.Start()
-}
-
-// freePort finds a port of loopback that no system gives to a connection by itself (RFC 6056 and Linux begin above it), so that it is still free
-// when a stopped server is started again.
-func freePort(t testing.TB) int {
-	t.Helper()
-	const first, last, tries = 11_000, 29_999, 100
-	for range tries {
-		number := first + rand.IntN(last-first+1) //nolint:gosec // no secret
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
-		if err != nil {
-			continue // taken
-		}
-		_ = listener.Close()
-		return number
-	}
-	t.Fatalf("no port of %d to %d is free after %d tries", first, last, tries)
-	return 0
 }

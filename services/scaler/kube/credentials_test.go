@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 var natsUsers = []string{"gateway", "dispatcher", "scaler", "jobrunner", "client", "route"}
@@ -195,7 +198,7 @@ func TestCredentialsWaitForTheAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.DropConnections()
-	short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 4500*time.Millisecond) // between two attempts
 	defer cancel()
 	credentials := CredentialsConfig{Secret: "late", Users: natsUsers}
 	if err := client.EnsureCredentials(short, credentials); err == nil || !strings.Contains(err.Error(), "refused") {
@@ -217,12 +220,7 @@ type gate struct {
 }
 
 func newGate(t *testing.T) *gate {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return &gate{t: t, address: listener.Addr().String()}
+	return &gate{t: t, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePort(t)))}
 }
 
 // open passes connections on to the target until the test ends.

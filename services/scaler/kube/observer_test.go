@@ -212,7 +212,7 @@ func TestTimeAloneIsReported(t *testing.T) {
 	t.Parallel()
 	v, w := reporting(t)
 	p := notReady(onePod("s-0", "StatefulSet", "s-1", "10.0.0.1"))
-	p.Status.Conditions[1].LastTransitionTime.Time = time.Now().Add(time.Second - slowStart)
+	p.Status.Conditions[1].LastTransitionTime.Time = time.Now().Add(10*time.Second - slowStart)
 	v.put(statefulSet("s", "s-1", 1, isFunction()), p)
 	v.list(allKinds...)
 	w.Wait(t, "s", patience, func(w function.Workload) bool { return w.Pods[0].Problem == "" })

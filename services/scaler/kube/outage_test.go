@@ -117,7 +117,7 @@ func TestAPIServerOutage(t *testing.T) {
 	led.Wait(t, "f", patience, asksFor(3))
 	took := time.Since(served)
 	t.Logf("and has seen everything after %v", took)
-	if took > 15*time.Second {
+	if took > time.Minute {
 		t.Error("that is too late")
 	}
 	lateStop()
@@ -145,7 +145,7 @@ func watchBriefly(n *namespace) {
 	stop()
 	took := time.Since(ending)
 	n.T.Logf("without an API server, Watch returns %v after its context has ended", took)
-	if took > 20*time.Second {
+	if took > time.Minute {
 		n.T.Error("that is too late")
 	}
 }
