@@ -246,6 +246,7 @@ func (a *audit) count(id string) (jobs, pods, ends int) {
 // once checks that the run had one Job, one pod and one end.
 func (a *audit) once(id string) {
 	a.t.Helper()
+	eventually(a.t, "the end of "+id+" is told", func() bool { _, _, ends := a.count(id); return ends > 0 })
 	if jobs, pods, ends := a.count(id); jobs != 1 || pods != 1 || ends != 1 {
 		a.t.Errorf("run %s: %d Jobs ran, with %d pods, and %d ends were told; want one of each", id, jobs, pods, ends)
 	}

@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 // patience bounds every wait of these tests. After an outage of the API server, Kubernetes's own controllers may take a minute.
@@ -165,12 +168,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePort(t)))
 }
 
 // safeBuffer is a buffer that a process writes while the test reads.

@@ -3,11 +3,13 @@ package local
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -82,14 +84,21 @@ func Start(t *testing.T, manifests ...string) *System {
 	return s
 }
 
+// freeAddress finds one whose port no system gives to a connection by itself, and that no process of a function gets: those have ports from 20000 on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, last, tries = 11_000, 19_999, 100
+	for range tries {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(last-first+1))) //nolint:gosec // no secret
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue // taken
+		}
+		_ = listener.Close()
+		return address
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	t.Fatalf("no port of %d to %d is free after %d tries", first, last, tries)
+	return ""
 }
 
 // Address is host:port of the API.

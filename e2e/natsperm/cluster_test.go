@@ -3,6 +3,7 @@ package natsperm
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -42,17 +43,22 @@ func cluster(t *testing.T) []*server.Server {
 	return servers
 }
 
+// freeAddresses finds some whose ports no system gives to a connection by itself, so that they stay free.
 func freeAddresses(t *testing.T, count int) (addresses []string) {
 	t.Helper()
-	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	const first, last, tries = 11_000, 29_999, 100
+	for range tries {
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(last-first+1))))
 		if err != nil {
-			t.Fatal(err)
+			continue // taken
 		}
 		defer func() { _ = listener.Close() }()
-		addresses = append(addresses, listener.Addr().String())
+		if addresses = append(addresses, listener.Addr().String()); len(addresses) == count {
+			return addresses
+		}
 	}
-	return addresses
+	t.Fatalf("%d of %d ports were found in %d tries", len(addresses), count, tries)
+	return nil
 }
 
 func splitAddress(t *testing.T, address string) (host string, port int) {

@@ -201,13 +201,13 @@ func TestWaitsAreBounded(t *testing.T) {
 func TestSlowBodiesDoNotEndTheWait(t *testing.T) {
 	f := start(t)
 	f.put(state("f"))
-	f.pace = 100 * time.Millisecond
+	f.pace = 2 * time.Second
 	conn, answers := dial(t, f.Addr())
 	say(t, conn, "POST /async-function/f HTTP/1.1\r\nHost: a\r\nPrefer: wait=60\r\nContent-Length: 10\r\n\r\nhalf")
 	eventually(t, "the body to be read", func() bool { return f.room() < f.config.BodyBudget })
 	say(t, conn, " + all")
 	delivery := f.taken()
-	<-time.After(3 * f.pace)
+	<-time.After(f.pace + f.pace/4)
 	f.end(delivery, bus.Result{Status: 200, Body: []byte("answer")})
 	if answer := readAnswer(t, answers); answer.StatusCode != 200 || answer.body != "answer" {
 		t.Errorf("%s %s", answer.Status, answer.body)

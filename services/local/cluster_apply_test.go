@@ -35,7 +35,6 @@ func runApplying(t *testing.T, config ClusterConfig) applying {
 func TestAddedAndRemovedWorkloads(t *testing.T) {
 	t.Parallel()
 	first, second := testFunction(t, "first", "serve"), testFunction(t, "second", "stubborn")
-	second.GracePeriod = time.Second
 	run := runApplying(t, ClusterConfig{Workloads: []Workload{first}})
 	pod := run.one(t, "first")
 	run.apply(first, second)

@@ -101,7 +101,6 @@ func TestNewestEndsFirst(t *testing.T) {
 func TestVictimIsUnreadyAtOnce(t *testing.T) {
 	t.Parallel()
 	workload := testFunction(t, "f", "stubborn")
-	workload.GracePeriod = time.Second
 	run := runCluster(t, workload)
 	pid := ask(t, run.one(t, "f")).PID
 	start := time.Now()
@@ -121,15 +120,17 @@ func TestVictimIsUnreadyAtOnce(t *testing.T) {
 func TestDeploymentDoesNotWaitForATerminatingReplica(t *testing.T) {
 	t.Parallel()
 	workload := testFunction(t, "f", "stubborn")
-	workload.GracePeriod = 2 * time.Second
+	workload.GracePeriod = 20 * time.Second // in which the new replica starts
 	run := runCluster(t, workload)
 	old := run.one(t, "f")
+	defer killReplica(t, old)()
 	run.set(t, "f", 0)
 	run.set(t, "f", 1)
 	ready := run.Wait(t, "f", patience, func(w function.Workload) bool { return len(w.ReadyEndpoints(old.Name)) == 1 })
 	if len(ready.Pods) != 2 || ready.Pods[0].Name != old.Name || ready.Pods[0].Ready {
-		t.Errorf("the new replica waited for the end of the old one: %+v", ready.Pods)
+		t.Fatalf("the new replica waited for the end of the old one: %+v", ready.Pods)
 	}
+	killReplica(t, ready.Pods[1])()
 }
 
 func TestFixedWorkloadIsNotScaled(t *testing.T) {

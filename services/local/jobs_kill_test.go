@@ -152,7 +152,7 @@ func killJobs(t *testing.T, without string, limit int) {
 	folder := t.TempDir()
 	ledger := filepath.Join(folder, "ledger")
 	p := newParentOfJob(t, testJob(t, "j", fmt.Sprintf(`"backoffLimit":%d`, limit),
-		"ledger="+ledger, "alone="+folder+"/lock", "fork=alone="+folder+"/second", "sleep=300ms", "done="+folder+"/done"))
+		"ledger="+ledger, "alone="+folder+"/lock", "fork=alone="+folder+"/second", "sleep=2s", "done="+folder+"/done"))
 	p.without = without
 	const kills = 10
 	for i := range kills {

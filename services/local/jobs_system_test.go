@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 	"github.com/sluicefaas/sluice/pkg/job"
 	"github.com/sluicefaas/sluice/pkg/ops"
 )
@@ -55,7 +55,7 @@ type system struct {
 
 func newSystem(t *testing.T, manifest string) *system {
 	t.Helper()
-	s := &system{t: t, folder: t.TempDir(), api: freePort(t), client: &http.Client{Timeout: patience}, logs: &logs{}}
+	s := &system{t: t, folder: t.TempDir(), api: freeAddress(t), client: &http.Client{Timeout: patience}, logs: &logs{}}
 	path := filepath.Join(s.folder, "m.yaml")
 	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
@@ -71,15 +71,7 @@ func newSystem(t *testing.T, manifest string) *system {
 	return s
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
+func freeAddress(t *testing.T) string { return loopback(bustest.FreePort(t)) }
 
 func (s *system) start() {
 	s.t.Helper()

@@ -116,10 +116,15 @@ func TestJobOfSeveralCompletions(t *testing.T) {
 func TestDeadlineEndsAJob(t *testing.T) {
 	t.Parallel()
 	r := runJobCluster(t, t.TempDir())
-	for _, does := range []string{"sleep=1h", "polite"} {
-		r.create(testJob(t, "j-"+does[:5], `"backoffLimit":0,"activeDeadlineSeconds":1`, does))
+	const deadline = 5 * time.Second // from when it is let run, so that the process has the time to start
+	resumed := time.Now()
+	jobs := []string{"sleep=1h", "polite"}
+	for _, does := range jobs {
+		r.create(testJob(t, "j-"+does[:5], fmt.Sprintf(`"backoffLimit":0,"activeDeadlineSeconds":%.0f`, deadline.Seconds()), does))
+	}
+	for _, does := range jobs {
 		done := r.ended("j-" + does[:5])
-		if done.End != job.Failed || done.EndReason != "DeadlineExceeded" || done.Counts.Failed != 1 || done.FinishedAt.Sub(done.StartedAt) < 900*time.Millisecond {
+		if done.End != job.Failed || done.EndReason != "DeadlineExceeded" || done.Counts.Failed != 1 || done.FinishedAt.Sub(resumed) < deadline {
 			t.Errorf("%s: %+v", does, done)
 		}
 	}
@@ -128,7 +133,7 @@ func TestDeadlineEndsAJob(t *testing.T) {
 func TestDeleteEndsTheWholeGroup(t *testing.T) {
 	t.Parallel()
 	r := runJobCluster(t, t.TempDir())
-	created := r.create(testJob(t, "j", "", "fork", "stubborn", "sleep=1h"))
+	created := r.create(testJob(t, "j", "", "stubborn", "fork", "sleep=1h")) // the output comes when no signal but SIGKILL ends it
 	o := r.until("j", "has a pod with output", func(o job.Object) bool { return len(o.Pods) > 0 && r.output(o.Pods[0].Name, 0, false) != "" })
 	grandchild, err := strconv.Atoi(strings.TrimSpace(r.output(o.Pods[0].Name, 0, false)))
 	if err != nil || !alive(grandchild) {
@@ -139,11 +144,11 @@ func TestDeleteEndsTheWholeGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer follow.Close()
-	if err := r.cluster.Delete(t.Context(), "j", "another"); err != nil {
+	if err := r.cluster.Delete(t.Context(), "j", "another", ""); err != nil {
 		t.Error(err)
 	}
 	start := time.Now()
-	if err := r.cluster.Delete(t.Context(), "j", created.UID); err != nil {
+	if err := r.cluster.Delete(t.Context(), "j", created.UID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.cluster.Get(t.Context(), "j"); err != nil || got == nil || !got.Deleting {
@@ -156,7 +161,7 @@ func TestDeleteEndsTheWholeGroup(t *testing.T) {
 	for n := 1; n > 0; { // the reading ends
 		n, _ = follow.Read(make([]byte, 100))
 	}
-	if err := r.cluster.Delete(t.Context(), "j", created.UID); err != nil {
+	if err := r.cluster.Delete(t.Context(), "j", created.UID, ""); err != nil {
 		t.Error(err)
 	}
 	if entries, err := os.ReadDir(filepath.Join(r.dataDir, "jobs")); err != nil || len(entries) > 0 {
@@ -175,7 +180,7 @@ func TestSuspendedJobIsDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.cluster.Delete(t.Context(), "j", created.UID); err != nil {
+	if err := r.cluster.Delete(t.Context(), "j", created.UID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.gone("j")
@@ -190,21 +195,22 @@ func TestTTLRemovesAJob(t *testing.T) {
 	created := r.create(testJob(t, "j", ""))
 	kept := r.create(testJob(t, "kept", ""))
 	r.ended("j")
+	const ttl = 5 // seconds, in which it is seen to be armed
 	if err := r.cluster.Arm(t.Context(), "j", "another", 0); err != nil {
 		t.Error(err)
 	}
 	if err := r.cluster.Arm(t.Context(), "kept", kept.UID, 3600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.cluster.Arm(t.Context(), "j", created.UID, 1); err != nil {
+	if err := r.cluster.Arm(t.Context(), "j", created.UID, ttl); err != nil {
 		t.Fatal(err)
 	}
 	armed := r.until("j", "is armed", func(o job.Object) bool { return o.TTL != nil })
 	r.gone("j")
-	if since := time.Since(armed.FinishedAt); since < time.Second || *armed.TTL != 1 {
+	if since := time.Since(armed.FinishedAt); since < ttl*time.Second || *armed.TTL != ttl {
 		t.Errorf("gone %s after its end", since)
 	}
-	if err := r.cluster.Arm(t.Context(), "j", created.UID, 1); err != nil {
+	if err := r.cluster.Arm(t.Context(), "j", created.UID, ttl); err != nil {
 		t.Error(err)
 	}
 	r.ended("kept")

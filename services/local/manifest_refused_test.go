@@ -128,7 +128,7 @@ func TestBombs(t *testing.T) {
 		if len(workloads) != 0 || len(notices) == 0 || !strings.HasPrefix(notices[0], "error ") {
 			t.Errorf("%s: %d workloads, notices %v", name, len(workloads), notices)
 		}
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute { // far less than gigabytes take
 			t.Errorf("%s took %v", name, took)
 		}
 	}

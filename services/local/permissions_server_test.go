@@ -3,7 +3,6 @@ package local
 import (
 	_ "embed"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 // natsAccounts are the accounts and users of the chart's NATS server, as the chart renders them: e2e/natsperm holds that it does.
@@ -39,7 +40,7 @@ func startGuarded(t *testing.T) *guarded {
 	for _, user := range append([]string{"client"}, permissionUsers...) {
 		t.Setenv("SLUICE_"+strings.ToUpper(user)+"_PASSWORD", passwordOf(user))
 	}
-	g := &guarded{t: t, folder: t.TempDir(), port: server.RANDOM_PORT, seen: newTraffic()}
+	g := &guarded{t: t, folder: t.TempDir(), port: bustest.FreePort(t), seen: newTraffic()}
 	g.start()
 	t.Cleanup(g.stop)
 	return g
@@ -65,7 +66,6 @@ func (g *guarded) start() {
 	if !g.running.ReadyForConnections(patience) {
 		g.t.Fatal("the NATS server does not serve")
 	}
-	g.port = g.running.Addr().(*net.TCPAddr).Port
 }
 
 func (g *guarded) stop() {

@@ -11,11 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicefaas/sluice/pkg/bus/bustest"
 )
 
 // system is one sluice local with a manifest of its own, which can be killed and started again on the same data.
@@ -188,16 +191,17 @@ func (s *system) eventually(within time.Duration, what string, condition func() 
 	}
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive is false for a process that is gone and, where there is /proc, for one that only waits to be reaped.
+func alive(pid int) bool {
+	if stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil {
+		_, after, _ := strings.Cut(string(stat), ") ")
+		return !strings.HasPrefix(after, "Z")
+	}
+	return syscall.Kill(pid, 0) == nil
+}
 
 func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePort(t)))
 }
 
 // safeBuffer is a buffer that a process writes while the test reads.

@@ -186,9 +186,9 @@ func TestJobManifestChangesWhileRunsAreQueued(t *testing.T) {
 	s.jobIs("batch", first, "Running")
 	queued := s.runJob("batch", "")
 	s.jobIs("batch", queued, "Queued")
-	s.edit("job-batch.yaml", "print=old", "print=new")
 	_, before := s.get("/jobs")
-	s.eventually(20*time.Second, "the definition has changed", func() bool { _, now := s.get("/jobs"); return now != before })
+	s.edit("job-batch.yaml", "print=old", "print=new")
+	s.eventually(60*time.Second, "the definition has changed", func() bool { _, now := s.get("/jobs"); return now != before })
 	second := s.runJob("batch", "")
 	if r := s.jobRun("batch", queued); r.Phase != "Queued" {
 		t.Errorf("before the slot is free: %+v", r)
@@ -205,7 +205,7 @@ func TestJobManifestChangesWhileRunsAreQueued(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.folder, "job-batch.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(20*time.Second, "the job is gone", func() bool {
+	s.eventually(time.Minute, "the job is gone", func() bool {
 		status, _ := s.do(http.MethodPost, "/job/batch", "")
 		return status == http.StatusNotFound
 	})

@@ -120,15 +120,15 @@ func TestManifestsChangeWhileRunning(t *testing.T) {
 	before := s.pids()
 
 	s.edit("f.yaml", `NumberParallelRequest: "3"`, `NumberParallelRequest: "5"`)
-	s.eventually(10*time.Second, "the changed annotation is in force", describes("f", `"numberParallelRequest":5`))
+	s.eventually(60*time.Second, "the changed annotation is in force", describes("f", `"numberParallelRequest":5`))
 	s.edit("f.yaml", `NumberParallelRequest: "5"`, `NumberParallelRequest: "many"`)
-	s.eventually(10*time.Second, "an invalid value keeps the last valid one", describes("f", `"numberParallelRequest":5`, "many"))
+	s.eventually(60*time.Second, "an invalid value keeps the last valid one", describes("f", `"numberParallelRequest":5`, "many"))
 	s.edit("f.yaml", `NumberParallelRequest: "many"`, `NumberParallelRequest: "6"`)
-	s.eventually(10*time.Second, "the corrected annotation is in force", describes("f", `"numberParallelRequest":6`))
+	s.eventually(60*time.Second, "the corrected annotation is in force", describes("f", `"numberParallelRequest":6`))
 	s.edit("f.yaml", "kind: Deployment", "kind: [")
-	s.eventually(10*time.Second, "a file that is no YAML keeps its function and is shown", describes("f", "no valid YAML"))
+	s.eventually(60*time.Second, "a file that is no YAML keeps its function and is shown", describes("f", "no valid YAML"))
 	s.edit("f.yaml", "kind: [", "kind: Deployment")
-	s.eventually(10*time.Second, "the problem is gone", func() bool {
+	s.eventually(60*time.Second, "the problem is gone", func() bool {
 		_, body := s.get("/functions/f")
 		return !strings.Contains(body, "no valid YAML")
 	})
@@ -138,11 +138,11 @@ func TestManifestsChangeWhileRunning(t *testing.T) {
 	}
 
 	s.writeManifest("g", nil)
-	s.eventually(10*time.Second, "an added function answers", func() bool { status, _ := s.get("/function/g/"); return status == http.StatusOK })
+	s.eventually(60*time.Second, "an added function answers", func() bool { status, _ := s.get("/function/g/"); return status == http.StatusOK })
 	if err := os.Remove(filepath.Join(s.folder, "g.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(10*time.Second, "a removed function is unknown", func() bool { status, _ := s.get("/function/g/"); return status == http.StatusNotFound })
+	s.eventually(60*time.Second, "a removed function is unknown", func() bool { status, _ := s.get("/function/g/"); return status == http.StatusNotFound })
 	if n := strings.Count(s.out.String(), "no valid YAML"); n != 1 {
 		t.Errorf("the log has the problem %d times, want once", n)
 	}
