@@ -137,9 +137,10 @@ func (c person) jobs(b *batch, client outsider) {
 	eventually(c.t, "the gateway knows the jobs", func() bool { return c.status("/job/held") == http.StatusOK })
 	first, second := c.run("held"), c.run("held")
 	eventually(c.t, "the first run runs", func() bool { return c.phase("held", first) == job.Running })
-	for _, path := range []string{"/jobs", "/jobs/status", "/jobs/held/runs", "/job/held", "/jobs/held/runs/" + first + "/logs"} {
+	for _, path := range []string{"/jobs", "/jobs/status", "/jobs/held/runs", "/job/held"} {
 		c.ask(http.MethodGet, path, http.StatusOK)
 	}
+	eventually(c.t, "its output is served", func() bool { return c.status("/jobs/held/runs/"+first+"/logs") == http.StatusOK })
 	c.ask(http.MethodDelete, "/job/held/"+second, http.StatusOK)
 	eventually(c.t, "the second run is cancelled", func() bool { return c.phase("held", second) == job.Cancelled })
 	client.publish("sluice.job.dependent", "")
