@@ -3,6 +3,7 @@ package jobrunner
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,16 +21,28 @@ type backlog struct {
 	published, whole chan struct{}
 	// begin is closed when all records are known.
 	begin chan struct{}
-	// writing are the definitions of the records that are being written, by the place of the request. The goroutine of Run owns it, as what follows.
-	writing map[uint64]string
+	// writing are the records that are being written and of which the watch has not told, by the place of the request. The goroutine of Run owns it, as what follows.
+	writing map[uint64]writing
 	// short is since when a definition has fewer requests than records that wait for them; wholeAt is when all were last looked at, and due when
 	// they are to be looked at again, zero for not yet.
 	short        map[string]time.Time
 	wholeAt, due time.Time
 }
 
+// writing is a record of that definition that is being written, since then.
+type writing struct {
+	definition string
+	since      time.Time
+}
+
+// maxWriting is how long a record may be on its way before it counts as not written.
+const maxWriting = time.Minute
+
 func newBacklog() backlog {
-	return backlog{published: make(chan struct{}, 1), whole: make(chan struct{}, 1), begin: make(chan struct{}), short: map[string]time.Time{}}
+	return backlog{
+		published: make(chan struct{}, 1), whole: make(chan struct{}, 1), begin: make(chan struct{}),
+		writing: map[uint64]writing{}, short: map[string]time.Time{},
+	}
 }
 
 // again has the whole queue looked at, now and when what is young now is old enough to count as lost.
@@ -188,7 +201,7 @@ func question[T any](ctx context.Context, r *Runner, ask func(now time.Time) T) 
 func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missing []unrecorded, looked int) {
 	before := map[string]int{} // by definition, the requests of the batch that nobody has taken
 	looked = len(batch)
-	r.backlog.writing = map[uint64]string{}
+	maps.DeleteFunc(r.backlog.writing, func(_ uint64, w writing) bool { return now.Sub(w.since) > maxWriting })
 	for i, m := range batch {
 		if job.ValidRunID(m.RunID) != nil {
 			continue
@@ -206,7 +219,7 @@ func (r *Runner) unrecorded(at *scan, batch []job.Message, now time.Time) (missi
 			continue
 		}
 		missing = append(missing, unrecorded{m, d, before[d.Name], gate})
-		r.backlog.writing[m.Sequence] = d.Name
+		r.backlog.writing[m.Sequence] = writing{d.Name, now}
 		before[d.Name]++
 	}
 	return missing, looked

@@ -11,8 +11,8 @@ import (
 // come to mean another job, a fallback say, while the definition that it meant before is away; the request must not run for both.
 func (r *Runner) owner(m job.Message, definition string) key {
 	k := key{definition, m.RunID}
-	if name, there := r.backlog.writing[m.Sequence]; there {
-		return key{name, m.RunID}
+	if w, there := r.backlog.writing[m.Sequence]; there {
+		return key{w.definition, m.RunID}
 	}
 	if r.placeOf(k) == m.Sequence {
 		return k
@@ -42,6 +42,8 @@ func (r *Runner) placeOf(k key) uint64 {
 		return kept.sequence
 	case t.delivery != nil:
 		return t.request.Sequence
+	case !t.known:
+		return t.place
 	}
 	return t.run.Sequence
 }

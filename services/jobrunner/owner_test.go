@@ -113,8 +113,33 @@ func TestRecordThatIsBeingWritten(t *testing.T) {
 	if k := r.owner(m, "default"); k != (key{"fib", "r1"}) {
 		t.Errorf("it belongs to %+v", k)
 	}
-	if r.unrecorded(&scan{}, nil, time.Now()); r.owner(m, "default") != (key{"default", "r1"}) {
-		t.Error("it belongs to a run for which nobody writes a record")
+	if r.unrecorded(&scan{}, nil, time.Now()); r.owner(m, "default") != (key{"fib", "r1"}) {
+		t.Error("it belongs to another run before the watch has told of its record")
+	}
+	if r.unrecorded(&scan{}, nil, time.Now().Add(2*maxWriting)); r.owner(m, "default") != (key{"default", "r1"}) {
+		t.Error("it belongs to a run for which nobody has written a record")
+	}
+	r.unrecorded(&scan{}, []job.Message{m}, time.Now())
+	other := job.Accept(d, m, time.Now())
+	other.Sequence = 8
+	r.applyRun(other, 1)
+	other.Sequence = m.Sequence
+	if r.applyRun(other, 2); len(r.backlog.writing) != 0 || r.owner(m, "default") != (key{"fib", "r1"}) {
+		t.Errorf("being written are %v, and it belongs to %+v", r.backlog.writing, r.owner(m, "default"))
+	}
+}
+
+// TestRecordThatIsRead counts too, as it was when it was last known.
+func TestRecordThatIsRead(t *testing.T) {
+	t.Parallel()
+	r := graceRunner(t, 1)
+	m := job.Message{Definition: "fib_a", RunID: "r0", Sequence: 1}
+	read := r.track(key{"fib", "r0"})
+	if k := r.owner(m, "default"); k != read.key || !r.inQueue(k) {
+		t.Errorf("while it is read the request belongs to %+v, which waits: %v", k, r.inQueue(k))
+	}
+	if r.lose(read); r.owner(m, "default") != (key{"default", "r0"}) {
+		t.Error("it belongs to a run that has no record")
 	}
 }
 

@@ -30,6 +30,7 @@ func (r *Runner) applyRun(run job.Run, revision uint64) {
 		return
 	}
 	delete(r.keeping.removing, k)
+	delete(r.backlog.writing, run.Sequence)
 	t := r.tracked[k]
 	if t == nil && rests(run) {
 		r.shelf.put(run)

@@ -20,6 +20,8 @@ type tracked struct {
 	known    bool
 	// doubts counts what has happened since the record was read after which it may be another one: it is read before anything is decided.
 	doubts int
+	// place is where the request is or was in the queue as the shelf had it, until the record is read.
+	place uint64
 	// delivery is the request while it is in our hands, as request, and accepted what it makes of itself; progress is when the server was last told that
 	// it is worked on.
 	delivery *bus.Delivery
@@ -75,8 +77,10 @@ func (r *Runner) track(k key) *tracked {
 	if t == nil {
 		t = &tracked{key: k}
 		r.tracked[k] = t
-		if r.shelf.take(k) {
+		if kept, there := r.shelf.get(k); there {
+			r.shelf.take(k)
 			t.doubts++
+			t.place = kept.sequence
 		}
 	}
 	r.touch(t)
@@ -120,7 +124,7 @@ func (r *Runner) note(t *tracked, w written) {
 // lose notes that there is no record.
 func (r *Runner) lose(t *tracked) {
 	t.unkeep("")
-	t.run, t.revision, t.known = job.Run{}, 0, false
+	t.run, t.revision, t.known, t.place = job.Run{}, 0, false, 0
 	t.looked, t.denied = false, nil
 	r.touch(t)
 }
