@@ -156,15 +156,17 @@ func checkCounting(t *testing.T, url string, change func(*Config), disturb func(
 		changes = append(changes, change)
 	}
 	main := openRuns(t, connectOnly(t, url, changes...))
-	putRun(t, main, run("j", "1", job.Queued), 0)
 	const writers, each = 4, 30
+	first := run("j", "1", job.Queued)
+	first.Pods = make([]job.Pod, writers)
+	putRun(t, main, first, 0)
 	var counted sync.WaitGroup
 	var unknown atomic.Int64
-	for range writers {
+	for writer := range writers {
 		r := openRuns(t, connectOnly(t, url, changes...))
 		counted.Go(func() {
-			for range each {
-				if !countUp(within(t, unhurried), r) {
+			for n := range each {
+				if !countUp(within(t, unhurried), r, writer, fmt.Sprint(n)) {
 					unknown.Add(1)
 				}
 			}
@@ -186,8 +188,8 @@ func checkCounting(t *testing.T, url string, change func(*Config), disturb func(
 	}
 }
 
-// countUp adds one to the record's attempt; it returns false if it is not known whether it did.
-func countUp(ctx context.Context, r *Runs) (known bool) {
+// countUp adds one to the record's attempt and notes that as the writer's last count; it returns false if it is not known whether it did.
+func countUp(ctx context.Context, r *Runs, writer int, count string) (known bool) {
 	for {
 		record, revision, err := r.Get(ctx, "j", "1")
 		if err != nil {
@@ -196,7 +198,11 @@ func countUp(ctx context.Context, r *Runs) (known bool) {
 			}
 			continue
 		}
+		if record.Pods[writer].Name == count {
+			return true // it was stored, the answer was lost, and somebody else has counted since
+		}
 		record.Attempt++
+		record.Pods[writer].Name = count
 		_, err = r.Put(ctx, record, revision)
 		if err == nil || !errors.Is(err, ErrOvertaken) {
 			return err == nil
