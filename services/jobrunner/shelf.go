@@ -75,11 +75,11 @@ func (s shelf) get(k key) (shelved, bool) {
 	return shelved{}, false
 }
 
-// take removes a record and reports whether it was there.
-func (s shelf) take(k key) bool {
+// take removes a record, if it is there.
+func (s shelf) take(k key) {
 	kept, there := s.get(k)
 	if !there {
-		return false
+		return
 	}
 	b := s[k.definition]
 	b.counts[kept.phase]--
@@ -87,7 +87,6 @@ func (s shelf) take(k key) bool {
 	if len(b.runs) == 0 {
 		delete(s, k.definition)
 	}
-	return true
 }
 
 // waiting is how many records of the definition wait for their request to be taken.
