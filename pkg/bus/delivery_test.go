@@ -125,7 +125,14 @@ func TestReplacedHandleSettlesTheCall(t *testing.T) {
 	if later.ID != d.ID || later.Sequence != d.Sequence || !later.Accepted.Equal(d.Accepted) {
 		t.Fatalf("the same call came as %s and %s", d.ID, later.ID)
 	}
-	d.Replace(later)
+	if err := later.Again(0); err != nil {
+		t.Fatal(err)
+	}
+	newest := pulled(t, c, 1)[0] // its handle counts the deliveries, so it is another one
+	d.Replace(newest)
+	if got := *d.handle.Load(); got != *newest.handle.Load() || got == *later.handle.Load() {
+		t.Errorf("the handle is %s", got)
+	}
 	if err := d.Done(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
