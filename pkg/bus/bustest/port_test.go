@@ -17,7 +17,7 @@ func TestFreePort(t *testing.T) {
 		}
 		seen[port] = true
 	}
-	if len(ports.blocks) != 3 {
-		t.Errorf("%d blocks are held", len(ports.blocks))
+	if len(ports.blocks) < 3 {
+		t.Errorf("only %d blocks are held", len(ports.blocks))
 	}
 }
