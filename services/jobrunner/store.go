@@ -177,14 +177,9 @@ func (r *Runner) drop(t *tracked) step {
 	}}
 }
 
-// dropRequest removes the message at the run's place, if it is the run's: a stream that was made anew has others there.
+// dropRequest removes the run's request from the queue, if it is there.
 func (r *Runner) dropRequest(ctx context.Context, run job.Run) error {
-	own := false
-	_, err := r.deps.Bus.ScanJobs(ctx, run.Sequence, func(m job.Message) bool {
-		own = m.Sequence == run.Sequence && m.RunID == run.ID
-		return false
-	})
-	if err != nil || !own {
+	if _, found, err := r.findRequest(ctx, run); err != nil || !found {
 		return err
 	}
 	return r.deps.Bus.DropJob(ctx, run.Sequence)
