@@ -88,6 +88,7 @@ func TestShortHeldAndWokenAreReported(t *testing.T) {
 		}
 		return len(seen) == 3
 	})
+	next(t, reports, "the short call to be over", func(a bus.Activity) bool { return full(a) && a.Functions["short"].InFlight == 0 })
 	if seen["woken"].InFlight != 0 || seen["held"].InFlight != 1 || len(seen["held"].Endpoints) > 0 {
 		t.Errorf("%+v", seen)
 	}
